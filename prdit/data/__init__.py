@@ -1,0 +1,1 @@
+"""CT volumes: from DICOM series to windowed arrays a generator trains on."""

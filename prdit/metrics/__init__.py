@@ -1,0 +1,1 @@
+"""Scores of a set of volumes against another: features first, then distances between them."""

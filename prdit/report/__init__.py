@@ -1,0 +1,1 @@
+"""Tables and figures, made from scores, cards and the volumes those name."""
