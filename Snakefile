@@ -1,0 +1,25 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+if "name" not in config:
+
+    configfile: "config/paper.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/sample.smk"
+include: "rules/score.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything the config asks for: its tables and figures."""
+    default_target: True
+    input:
+        TABLES,
+        FIGURES,
+        rules.scores.output.table,

@@ -1,0 +1,123 @@
+"""The command line: one verb per step of the workflow, and those a person uses by hand."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from pydantic import ValidationError
+
+from prdit import __version__
+from prdit.errors import UserError
+
+STEPS = {
+    "phantom": "prdit.data.phantom_series",
+    "fetch": "prdit.data.idc",
+    "preprocess-shard": "prdit.data.preprocess",
+    "ledger": "prdit.data.ledger",
+    "pack": "prdit.data.store",
+    "train": "prdit.training.run",
+    "sample": "prdit.generators.draw",
+    "features": "prdit.metrics.feature_sets",
+    "score": "prdit.metrics.score",
+    "scores": "prdit.report.scores",
+    "table": "prdit.report.tables",
+    "figure": "prdit.report.figures",
+}
+"""Verb of a step -> the module whose `run` does it. A step's options are its run's parameters."""
+
+HELP = """\
+by hand:
+  preprocess SCAN OUT.nii.gz   a CT (folder of DICOM, or .mha/.nii/.nrrd) as a 256^3 volume in HU
+  schema                       JSON schema of the config
+
+steps of the workflow (`snakemake -p` prints their full command lines):
+  """ + ", ".join(STEPS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Exit status 0, or 2 with one sentence on stderr for what a user can mend."""
+    parser = argparse.ArgumentParser(
+        "prdit",
+        description="PRDiT: 3D chest-CT volumes generated in voxel space.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"prdit {__version__}")
+    parser.add_argument("verb", choices=["preprocess", "schema", *STEPS], metavar="VERB")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...")
+    arguments = parser.parse_args(argv)
+    try:
+        verb(arguments.verb)(arguments.rest)
+    except UserError as error:
+        print(f"prdit {arguments.verb}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def verb(name: str) -> Callable[[Sequence[str]], None]:
+    """What to do with the words after a verb."""
+    if name in STEPS:
+        return lambda words: step(name, words)
+    return {"preprocess": preprocess, "schema": schema}[name]
+
+
+def step(name: str, words: Sequence[str]) -> None:
+    """Call `run` of a step's module; --recipe is JSON, every other option a path or a number."""
+    run = import_module(STEPS[name]).run
+    types = get_type_hints(run)
+    parser = argparse.ArgumentParser(f"prdit {name}", description=inspect.getdoc(run))
+    for parameter in inspect.signature(run).parameters.values():
+        parser.add_argument(f"--{parameter.name.replace('_', '-')}", **_option(types, parameter.name))
+    run(**vars(parser.parse_args(words)))
+
+
+def _option(types: dict[str, Any], name: str) -> dict[str, Any]:
+    kind = types[name]
+    if name == "recipe":
+        return {"type": _reader(kind), "required": True, "metavar": "JSON"}
+    if kind == list[Path]:
+        return {"type": Path, "nargs": "*", "default": [], "metavar": "PATH"}
+    if type(None) in get_args(kind):  # may be left out, or stand without a value
+        return {"type": get_args(kind)[0], "nargs": "?", "metavar": "PATH"}
+    return {"type": kind, "required": True, "metavar": kind.__name__.upper()}
+
+
+def _reader(kind: Any) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            raise UserError(f"--recipe is no {kind.__name__}: {error}") from None
+
+    return read
+
+
+def preprocess(words: Sequence[str]) -> None:
+    """Your own CT: `prdit preprocess SCAN OUT.nii.gz`."""
+    parser = argparse.ArgumentParser(
+        "prdit preprocess", description="Resample one CT to a cube in HU; its facts go to a CSV."
+    )
+    parser.add_argument("scan", type=Path, help="folder of one DICOM series, or an image file")
+    parser.add_argument("out", type=Path, help="NIfTI to write, ending in .nii.gz or .nii")
+    parser.add_argument("--series", help="SeriesInstanceUID, where the folder holds several")
+    parser.add_argument("--size", type=int, default=256, help="voxels per edge (256)")
+    parser.add_argument("--spacing-mm", type=float, default=1.0, help="voxel size (1.0)")
+    from prdit.data.own import preprocess_own
+
+    preprocess_own(**vars(parser.parse_args(words)))
+
+
+def schema(words: Sequence[str]) -> None:
+    """Print the JSON schema of the config, made from its models."""
+    import json
+
+    from prdit.config import Config
+
+    argparse.ArgumentParser("prdit schema", description=schema.__doc__).parse_args(words)
+    print(json.dumps(Config.model_json_schema(), indent=1, sort_keys=True))

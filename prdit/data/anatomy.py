@@ -1,0 +1,59 @@
+"""Crude anatomy from HU alone: is there one body, and how much lung? For scans and for samples."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+_TISSUE_HU = -400
+_AIRY_HU = -320
+_LUNG_CORE_HU = -600
+"""At 16 mm a chest wall blurs to some -400 HU: only deeper air tells lung from the room."""
+_LEAST_TISSUE = 0.02
+"""A slice with a smaller share of tissue is padding beyond the scan: it would join lung and room."""
+_LEAST_DEPTH = 0.6
+"""In widths of the slice; the room has at most 0.25, a hollow table 0.5, cut lungs more than 1."""
+
+
+def body_mask(hu: NDArray[np.number]) -> NDArray[np.bool_]:
+    """Voxels denser than air and lung: tissue, and the table under it. [D, H, W]."""
+    return hu > _TISSUE_HU
+
+
+def body_share(hu: NDArray[np.number]) -> float:
+    """Share of all tissue voxels in the largest 6-connected piece; 0 without tissue.
+
+    Near 1 in any real chest. Floating fragments and noise pull it down.
+    """
+    sizes = np.bincount(ndimage.label(body_mask(hu))[0].ravel())[1:]
+    return float(sizes.max() / sizes.sum()) if sizes.size else 0.0
+
+
+def lung_mask(hu: NDArray[np.number]) -> NDArray[np.bool_]:
+    """Air inside the body, [D, H, W], in volumes of 0.7 to 16 mm voxels, cropped or padded.
+
+    A crop to 256 mm cuts the lungs of large patients, so touching the border of a slice does not
+    make a piece of air the room: little volume behind much border does. Where slices begin and
+    end does not count. Airways and bowel gas are included.
+    """
+    scanned = body_mask(hu).mean(axis=(1, 2)) > _LEAST_TISSUE
+    core = (hu < _LUNG_CORE_HU) & scanned[:, None, None]
+    pieces, count = ndimage.label(core)
+    voxels = np.bincount(pieces.ravel(), minlength=count + 1)
+    inside = voxels >= _LEAST_DEPTH * hu.shape[2] * _border_voxels(pieces, count)
+    inside[0] = False
+    lung = inside[pieces]
+    rim = ndimage.binary_dilation(lung) & (hu < _AIRY_HU) & ~core & scanned[:, None, None]
+    return lung | rim
+
+
+def lung_ml(hu: NDArray[np.number], spacing_mm: tuple[float, float, float]) -> float:
+    """Volume of `lung_mask` in millilitres; spacing is (z, y, x)."""
+    return float(np.count_nonzero(lung_mask(hu)) * np.prod(spacing_mm) / 1000)
+
+
+def _border_voxels(pieces: NDArray[np.integer], count: int) -> NDArray[np.intp]:
+    """How many voxels each piece has on the four sides of the slices."""
+    sides = (pieces[:, 0], pieces[:, -1], pieces[:, :, 0], pieces[:, :, -1])
+    return np.bincount(np.concatenate([s.ravel() for s in sides]), minlength=count + 1)

@@ -1,0 +1,152 @@
+"""Read one CT series from a folder of DICOM files, mending what can be mended and saying so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pydicom
+from pydicom import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from prdit.data.quality import QualityRow
+from prdit.data.scan import Excluded, Scan
+from prdit.data.slices import parse_slice
+from prdit.data.stack import assemble
+from prdit.errors import UserError
+
+_ELEMENTS = [
+    *("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+    *("PatientID", "Modality", "ImageType", "SeriesDescription", "InstanceNumber"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
+    *("RescaleSlope", "RescaleIntercept", "ConvolutionKernel", "PixelData"),
+]
+"""All that is ever looked at; pydicom skips the rest, private elements above all."""
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """The files of a folder, read once and sorted by what they are."""
+
+    ct: dict[str, list[tuple[str, Dataset]]]
+    """CT images by SeriesInstanceUID, as (file name, header with pixels)."""
+    other: dict[str, str]
+    """Modality (or LOCALIZER) of every other DICOM series, by SeriesInstanceUID."""
+    broken: list[str]
+    n_files: int
+
+
+def read_series(folder: Path, series_uid: str | None = None) -> Scan:
+    """Read the CT series of a folder (not of its sub-folders), whatever its files are called.
+
+    Raises:
+        UserError: no such folder, no DICOM in it, or no telling which of several series is meant.
+        Excluded: the series is there but is no CT, damaged, or not one undistorted volume.
+    """
+    content = _read_folder(folder)
+    uid = _choose(folder, content, series_uid)
+    images = content.ct[uid]
+    quality = _identity(uid, images, content)
+    try:
+        if content.broken:
+            raise Excluded(f"{content.broken[0]} cannot be read as DICOM")
+        return assemble([parse_slice(file, header) for file, header in images], quality)
+    except Excluded as error:
+        raise Excluded(error.reason, error.quality or quality) from error.__cause__
+
+
+def _read_folder(folder: Path) -> _Folder:
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}")
+    paths = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    content = _Folder(ct={}, other={}, broken=[], n_files=len(paths))
+    for path in paths:
+        header = _read_file(path)
+        if header is None:
+            if path.suffix.lower() == ".dcm":
+                content.broken.append(path.name)
+        elif "Modality" not in header:  # no image lacks it: cut short, or a table of contents
+            if header.file_meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
+                content.broken.append(path.name)
+        else:
+            _sort_in(content, path.name, header)
+    return content
+
+
+def _read_file(path: Path) -> Dataset | None:
+    """The parsed file, empty if it breaks off; None if it does not even claim to be DICOM."""
+    try:
+        return pydicom.dcmread(path, specific_tags=_ELEMENTS)
+    except InvalidDicomError:
+        return None
+    except Exception:  # noqa: BLE001 - a damaged file can make the parser fail in any way
+        empty = Dataset()
+        empty.file_meta = pydicom.dataset.FileMetaDataset()
+        return empty
+
+
+def _sort_in(content: _Folder, file: str, header: Dataset) -> None:
+    uid = str(header.get("SeriesInstanceUID", ""))
+    if "LOCALIZER" in (header.get("ImageType") or ()):
+        content.other[uid] = "LOCALIZER"
+    elif header.Modality != "CT":
+        content.other[uid] = header.Modality
+    else:
+        content.ct.setdefault(uid, []).append((file, header))
+
+
+def _choose(folder: Path, content: _Folder, series_uid: str | None) -> str:
+    """The SeriesInstanceUID to read."""
+    if series_uid in content.ct:
+        return series_uid
+    if series_uid in content.other or (content.other and not content.ct and series_uid is None):
+        kinds = sorted({content.other[series_uid]} if series_uid else set(content.other.values()))
+        raise Excluded(f"not a CT volume: modality {', '.join(kinds)}")
+    if not content.ct and content.broken:
+        raise Excluded(f"{content.broken[0]} cannot be read as DICOM")
+    if not content.ct:
+        raise UserError(f"{folder} holds no DICOM files (sub-folders are not searched)")
+    if series_uid is not None:
+        raise UserError(f"{folder} does not hold series {series_uid}; it holds {_listing(content)}")
+    if len(content.ct) > 1:
+        raise UserError(
+            f"{folder} holds {len(content.ct)} CT series; choose one with --series UID:"
+            f" {_listing(content)}"
+        )
+    return next(iter(content.ct))
+
+
+def _listing(content: _Folder) -> str:
+    return ", ".join(
+        f"{uid} ({len(images)} images, {_text(images[0][1], 'SeriesDescription') or 'unnamed'})"
+        for uid, images in sorted(content.ct.items())
+    )
+
+
+def _identity(uid: str, images: list[tuple[str, Dataset]], content: _Folder) -> QualityRow:
+    """What the headers alone say of the series."""
+    header = images[0][1]
+    thickness = Counter(_text(h, "SliceThickness") for _, h in images).most_common(1)[0][0]
+    return replace(
+        QualityRow(series_uid=uid),
+        study_uid=_text(header, "StudyInstanceUID"),
+        patient_id=_text(header, "PatientID"),
+        n_files=len(images),
+        n_ignored=content.n_files - len(images),
+        kernel=_text(header, "ConvolutionKernel"),
+        slice_thickness=float(thickness) if thickness else None,
+    )
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """An element as text; several values (Siemens kernels) are joined as DICOM does."""
+    value = header.get(keyword)
+    if value is None:
+        return ""
+    return (
+        str(value) if isinstance(value, str) or not hasattr(value, "__iter__") else "\\".join(value)
+    )

@@ -1,0 +1,38 @@
+"""One CT of your own, by hand: `prdit preprocess SCAN OUT.nii.gz`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prdit.data.preprocess import preprocess_series
+from prdit.data.quality import write_rows
+from prdit.data.volume import write_nifti
+from prdit.errors import UserError
+
+
+def preprocess_own(
+    scan: Path, out: Path, series: str | None, size: int, spacing_mm: float
+) -> None:
+    """Write a CT as a cube of HU to `out`, and its facts to a .csv beside it.
+
+    Args:
+        scan: folder of DICOM files, or an image file.
+        out: ends in .nii.gz or .nii.
+        series: SeriesInstanceUID, where the folder holds several.
+
+    Raises:
+        UserError: wrong names or numbers, no CT there, or a series that cannot be used.
+    """
+    name = out.name.removesuffix(".gz")
+    if not name.endswith(".nii"):
+        raise UserError(f"the output {out} is no NIfTI name; end it in .nii.gz")
+    if size < 1 or spacing_mm <= 0:
+        raise UserError("--size and --spacing-mm must be positive")
+    volume, row = preprocess_series(scan, size, spacing_mm, series)
+    if volume is None:
+        raise UserError(f"{scan} cannot be used: {row.reason}")
+    write_nifti(out, volume)
+    facts = out.with_name(name.removesuffix(".nii") + ".csv")
+    write_rows(facts, [row])
+    mended = f" ({row.flags})" if row.flags else ""
+    print(f"{out}: {row.status}{mended}; lungs {row.lung_ml:.0f} ml; all facts in {facts}")

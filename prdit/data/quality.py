@@ -1,0 +1,114 @@
+"""One row of facts per series: what was read, what was mended, what came out. Never silent."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from prdit.errors import UserError
+from prdit.files import atomic
+
+
+@dataclass(frozen=True)
+class QualityRow:
+    """What is known of one series. Lengths in mm, densities in HU; None where not reached."""
+
+    series_uid: str = ""
+    study_uid: str = ""
+    patient_id: str = ""
+    status: str = ""
+    """ok, fixed (usable after the mending in `flags`) or excluded (see `reason`)."""
+    reason: str = ""
+    flags: str = ""
+    """What was mended, in plain words, separated by '; '."""
+
+    n_files: int | None = None
+    """Files of this series, before duplicates and end slices are dropped."""
+    n_ignored: int | None = None
+    """Other files in the folder: other series, localizers, notes."""
+    n_used: int | None = None
+    n_duplicates: int | None = None
+    n_missing: int | None = None
+    dz_median: float | None = None
+    dz_min: float | None = None
+    dz_max: float | None = None
+    tilt_deg: float | None = None
+    axial: bool | None = None
+    """Image axes are the patient's own: supine, head first, not oblique."""
+    spacing_z: float | None = None
+    spacing_y: float | None = None
+    spacing_x: float | None = None
+    size_z: int | None = None
+    size_y: int | None = None
+    size_x: int | None = None
+    extent_z: float | None = None
+    extent_y: float | None = None
+    extent_x: float | None = None
+    slice_thickness: float | None = None
+    kernel: str = ""
+
+    rescale: str = ""
+    """Every (slope, intercept) of the series, as 'slope*v+intercept' separated by '; '."""
+    padding_value: int | None = None
+    padding_fraction: float | None = None
+    raw_min: float | None = None
+    raw_max: float | None = None
+    raw_p1: float | None = None
+    raw_p99: float | None = None
+    """Raw: HU before padding is replaced and values are clamped."""
+
+    lung_kept: float | None = None
+    """Share of the scan's lung that lies inside the output cube."""
+    pad_fraction: float | None = None
+    """Share of the output cube that lies outside the scan."""
+    body_share: float | None = None
+    lung_ml: float | None = None
+    out_min: float | None = None
+    out_max: float | None = None
+    out_mean: float | None = None
+    out_std: float | None = None
+    sha256: str = ""
+    """Of the output voxels, little-endian int16 in [z, y, x] order."""
+
+
+def write_rows(path: Path, rows: Iterable[QualityRow]) -> None:
+    """Save rows as CSV, whole or not at all; None becomes an empty cell."""
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(QualityRow))
+        writer.writerows(astuple(row) for row in rows)
+
+
+def read_rows(path: Path) -> list[QualityRow]:
+    """Load rows written by `write_rows`, exactly as they were.
+
+    Raises:
+        UserError: the file is missing or has other columns.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            table = csv.DictReader(stream)
+            cells = list(table)
+    except OSError as error:
+        raise UserError(f"cannot read the quality table {path}: {error.strerror}") from error
+    if table.fieldnames != [field.name for field in fields(QualityRow)]:
+        raise UserError(
+            f"{path} has other columns than a quality table of this version; make it again"
+        )
+    return [_parse(row) for row in cells]
+
+
+def _parse(cells: dict[str, str]) -> QualityRow:
+    kinds = {field.name: str(field.type) for field in fields(QualityRow)}
+    return QualityRow(**{name: _value(kinds[name], text) for name, text in cells.items()})
+
+
+def _value(kind: str, text: str) -> str | int | float | bool | None:
+    if kind == "str":
+        return text
+    if text == "":
+        return None
+    parse = {"int": int, "float": float, "bool": "True".__eq__}[kind.removesuffix(" | None")]
+    return parse(text)

@@ -1,0 +1,129 @@
+"""A CT scan as the scanner laid it: any orientation, any spacing. Becomes a Volume by resampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from prdit.data.quality import QualityRow
+from prdit.errors import UserError
+
+AIR_HU = -1000
+LOWEST_HU, HIGHEST_HU = -1024, 3071
+"""The 12-bit range every scanner keeps. Padding at -3024 or metal at 30000 must not reach a filter."""
+
+
+class Excluded(Exception):
+    """This scan cannot be used: the reason, and what was found out before."""
+
+    def __init__(self, reason: str, quality: QualityRow | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.quality = quality
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Hounsfield units with the geometry that SimpleITK wants, in patient coordinates (LPS)."""
+
+    hu: NDArray[np.int16]
+    """[z, y, x] in image axes, within [LOWEST_HU, HIGHEST_HU]."""
+    spacing_xyz: tuple[float, float, float]
+    """Voxel size in mm along image x, y, z."""
+    origin_xyz: tuple[float, float, float]
+    """Centre of voxel [0, 0, 0] in mm."""
+    direction: NDArray[np.float64]
+    """[3, 3]; its columns are the patient directions of image x, y, z."""
+    flags: tuple[str, ...] = ()
+    """What was mended, in plain words."""
+    quality: QualityRow = field(default_factory=QualityRow)
+    """The facts the reader knows."""
+
+    def image(self) -> sitk.Image:
+        """The same scan as a SimpleITK image."""
+        image = sitk.GetImageFromArray(self.hu)
+        image.SetSpacing(self.spacing_xyz)
+        image.SetOrigin(self.origin_xyz)
+        image.SetDirection(self.direction.ravel().tolist())
+        return image
+
+    def to_patient(self, index_xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Image indices [..., (x, y, z)] to patient coordinates in mm."""
+        return self.origin_xyz + (index_xyz * self.spacing_xyz) @ self.direction.T
+
+    def to_index(self, point_xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Patient coordinates [..., (x, y, z)] in mm to fractional image indices."""
+        inverse = np.linalg.inv(self.direction)
+        return (point_xyz - np.array(self.origin_xyz)) @ inverse.T / self.spacing_xyz
+
+    @property
+    def centre_xyz(self) -> NDArray[np.float64]:
+        """Middle of the scanned box in patient coordinates, mm."""
+        return self.to_patient((np.array(self.hu.shape[::-1]) - 1) / 2)
+
+
+def clamp_hu(values: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Round to int16 within [LOWEST_HU, HIGHEST_HU]."""
+    return np.rint(np.clip(values, LOWEST_HU, HIGHEST_HU)).astype(np.int16)
+
+
+def geometry_facts(scan: Scan) -> dict[str, float | int | bool]:
+    """Spacing, size, extent and orientation as columns of a quality row."""
+    facts: dict[str, float | int | bool] = {}
+    for axis, spacing, size in zip("xyz", scan.spacing_xyz, scan.hu.shape[::-1], strict=True):
+        facts |= {
+            f"spacing_{axis}": spacing,
+            f"size_{axis}": size,
+            f"extent_{axis}": spacing * size,
+        }
+    return facts | {"axial": bool(np.abs(scan.direction - np.eye(3)).max() <= 1e-3)}
+
+
+def raw_facts(low: float, high: float, sample: NDArray[np.number]) -> dict[str, float]:
+    """Range, and 1 % and 99 % quantiles of a sample, of HU before padding and clamping."""
+    p1, p99 = np.percentile(sample, [1, 99])
+    return {
+        "raw_min": float(low),
+        "raw_max": float(high),
+        "raw_p1": float(p1),
+        "raw_p99": float(p99),
+    }
+
+
+def read_image(path: Path) -> Scan:
+    """Read a CT volume in HU from one file: .nii, .nii.gz, .mha, .nrrd, whatever SimpleITK knows.
+
+    Raises:
+        UserError: missing, unreadable, or not one three-dimensional image of plain numbers.
+        Excluded: the values cannot be Hounsfield units.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no image file {path}")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserError(f"cannot read {path} as a medical image") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(f"{path} is not one three-dimensional image of single values")
+    raw = sitk.GetArrayViewFromImage(image)
+    _refuse_foreign_values(raw)
+    facts = raw_facts(raw.min(), raw.max(), raw[:, ::4, ::4])
+    scan = Scan(
+        hu=clamp_hu(raw),
+        spacing_xyz=image.GetSpacing(),
+        origin_xyz=image.GetOrigin(),
+        direction=np.array(image.GetDirection()).reshape(3, 3),
+        quality=QualityRow(n_files=1, n_used=1, **facts),
+    )
+    return replace(scan, quality=replace(scan.quality, **geometry_facts(scan)))
+
+
+def _refuse_foreign_values(raw: NDArray[np.number]) -> None:
+    if not np.isfinite(raw).all():
+        raise Excluded("the image holds values that are not finite numbers")
+    if raw.min() > -500:
+        raise Excluded(f"no air: the lowest value is {raw.min():g}, so these are not HU")

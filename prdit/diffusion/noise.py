@@ -1,0 +1,79 @@
+"""Random numbers by address: each is a function of (seed, purpose, index), never of what came before.
+
+Philox 4x32-10 (Salmon et al., SC 2011) in plain tensor operations: the same numbers on every
+device, at every batch size and in every order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor
+
+_WORD = 0xFFFFFFFF
+
+
+def _key(seed: int, purpose: str) -> int:
+    digest = hashlib.blake2b(f"{seed} {purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def generator(seed: int, purpose: str) -> torch.Generator:
+    """A CPU generator that starts at (seed, purpose), for torch's own initialisers."""
+    return torch.Generator().manual_seed(_key(seed, purpose))
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:
+    """Ten rounds of Philox 4x32 on broadcast counters, int64 tensors holding 32-bit words.
+
+    Returns:
+        int64 [..., 4] of random 32-bit words.
+    """
+    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    k0, k1 = key & _WORD, key >> 32
+    for _ in range(10):
+        # A product may wrap around in int64; the bits that are kept are right nevertheless.
+        left, right = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1, c2, c3 = (
+            (right >> 32 & _WORD) ^ c1 ^ k0,
+            right & _WORD,
+            (left >> 32 & _WORD) ^ c3 ^ k1,
+            left & _WORD,
+        )
+        k0, k1 = (k0 + 0x9E3779B9) & _WORD, (k1 + 0xBB67AE85) & _WORD
+    return torch.stack([c0, c1, c2, c3], dim=-1)
+
+
+def _words(seed: int, purpose: str, index: Tensor, count: int, step: int) -> Tensor:
+    """`count` random words for each entry of index [B], at a step: int64 [B, count]."""
+    block = torch.arange(math.ceil(count / 4), device=index.device)
+    sample = index.to(torch.int64).unsqueeze(1)
+    at = torch.tensor(step, device=index.device)
+    counter = (block.unsqueeze(0), at, sample & _WORD, sample >> 32)
+    return philox(counter, _key(seed, purpose)).flatten(1)[:, :count]
+
+
+def uniform(seed: int, purpose: str, index: Tensor, *, step: int = 0) -> Tensor:
+    """One float64 in [0, 1) for each entry of index [B]."""
+    return _words(seed, purpose, index, 1, step)[:, 0].double() / 2**32
+
+
+def normal(
+    seed: int, purpose: str, index: Tensor, shape: tuple[int, ...], *, step: int = 0
+) -> Tensor:
+    """Standard normal float32 [B, *shape], one draw of `shape` for each entry of index [B]."""
+    count = math.prod(shape)
+    half = math.ceil(count / 2)
+    u = (_words(seed, purpose, index, 2 * half, step).double() + 0.5) / 2**32
+    radius = torch.sqrt(-2 * torch.log(u[:, :half].float()))
+    angle = (2 * math.pi * u[:, half:]).float()
+    pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
+    return pair[:, :count].reshape(len(index), *shape)
+
+
+def permutation(seed: int, purpose: str, index: int, n: int) -> Tensor:
+    """A random order of 0..n-1, the one at address `index`: int64 [n]."""
+    draws = uniform(seed, purpose, torch.arange(n), step=index)
+    return torch.argsort(draws, stable=True)

@@ -1,0 +1,165 @@
+"""What a config asks for: which jobs exist, and the recipe of each.
+
+A table or figure selects scores or samples; whatever it selects has to be made. Snakemake's rules
+ask here and nowhere else. No torch, no files but manifests: a plan takes a second.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+from prdit import recipes
+from prdit.config import Config, Entry, ImagingDataCommons, Selection
+
+FLOOR = "Real data"
+"""The "model" whose scores compare real volumes with other real ones."""
+
+
+class Sampled(NamedTuple):
+    """One set of samples: what its path consists of, in order."""
+
+    dataset: str
+    size: int
+    model: str
+    sampler: str
+    seed: int
+
+
+def sampled(selection: Selection) -> list[Sampled]:
+    """Every set of samples that a table or figure shows."""
+    s = selection
+    return [
+        Sampled(dataset, s.size, model, sampler, seed)
+        for dataset in s.datasets
+        for model in s.models
+        for sampler in s.samplers
+        for seed in s.seeds
+    ]
+
+
+def scored(config: Config) -> list[Sampled]:
+    """Every set of samples that some table scores, once each."""
+    tables = [s for where, s in config.selections().items() if where.startswith("tables.")]
+    return sorted({one for selection in tables for one in sampled(selection)})
+
+
+def shards(config: Config, dataset: str) -> list[str]:
+    """Portions that a data set is fetched and preprocessed in."""
+    source = config.datasets[dataset].source
+    return _portions(series_count(config, dataset), source.series_per_job)
+
+
+def portions(config: Config) -> list[str]:
+    """Portions that a set of samples is drawn in."""
+    return _portions(config.sampling.volumes, config.sampling.volumes_per_job)
+
+
+def _portions(total: int, each: int) -> list[str]:
+    return [f"{i:03d}" for i in range(math.ceil(total / each))]
+
+
+def series_count(config: Config, dataset: str) -> int:
+    """Number of series of a data set."""
+    source = config.datasets[dataset].source
+    if isinstance(source, ImagingDataCommons):
+        with Path(source.manifest).open(newline="") as file:
+            return sum(1 for _ in csv.DictReader(file))
+    return source.count
+
+
+def _extent(portion: str, total: int, each: int) -> dict[str, int]:
+    first = int(portion) * each
+    return {"first": first, "count": min(each, total - first)}
+
+
+def raw_recipe(config: Config, dataset: str, shard: str) -> str:
+    """Recipe of the rule that gets or makes one shard of raw scans."""
+    source = config.datasets[dataset].source
+    extent = _extent(shard, series_count(config, dataset), source.series_per_job)
+    if isinstance(source, ImagingDataCommons):
+        return _json(recipes.FetchRecipe(manifest=source.manifest, **extent))
+    return _json(recipes.PhantomRecipe(source=source, **extent))
+
+
+def preprocess_recipe(config: Config, dataset: str) -> str:
+    return _json(recipes.PreprocessRecipe(grid=config.datasets[dataset].grid))
+
+
+def ledger_recipe(config: Config, dataset: str) -> str:
+    return _json(recipes.LedgerRecipe(split=config.datasets[dataset].split))
+
+
+def pack_recipe(config: Config, dataset: str, size: str) -> str:
+    window = config.datasets[dataset].window
+    return _json(recipes.PackRecipe(size=int(size), window=window))
+
+
+def train_recipe(config: Config, model: str, size: str) -> str:
+    return _json(recipes.TrainRecipe(model=config.models[model], size=int(size)))
+
+
+def sample_recipe(config: Config, sampler: str, seed: str, portion: str) -> str:
+    extent = _extent(portion, config.sampling.volumes, config.sampling.volumes_per_job)
+    chosen = config.samplers[sampler]
+    return _json(recipes.SampleRecipe(sampler=chosen, seed=int(seed), **extent))
+
+
+def features_recipe(config: Config) -> str:
+    chosen = config.evaluation
+    return _json(recipes.FeaturesRecipe(network=chosen.network, weights=chosen.weights))
+
+
+def score_recipe(
+    config: Config, dataset: str, size: str, model: str = FLOOR, sampler: str = "-", seed: str = "0"
+) -> str:
+    return _json(
+        recipes.ScoreRecipe(
+            dataset=dataset,
+            size=int(size),
+            model=model,
+            sampler=sampler,
+            seed=int(seed),
+            reference=config.evaluation.reference,
+            volumes=config.sampling.volumes,
+        )
+    )
+
+
+def table_recipe(config: Config, table: str) -> str:
+    selection = config.selections()[f"tables.{table}"]
+    chosen = {name: config.datasets[name] for name in selection.datasets}
+    return _json(
+        recipes.TableRecipe(
+            table=table,
+            selection=selection,
+            labels={name: dataset.label for name, dataset in chosen.items()},
+            published={name: dataset.published for name, dataset in chosen.items()},
+            k={name: config.samplers[name].k for name in selection.samplers},
+            floor=FLOOR,
+        )
+    )
+
+
+def figure_recipe(config: Config, figure: str, dataset: str) -> str:
+    """Recipe of a figure; its rows are named by what varies: the model, or k."""
+    selection = config.selections()[f"figures.{figure}"]
+    rows = [
+        f"{one.model}, k = {config.samplers[one.sampler].k:g}"
+        for one in figure_samples(config, figure, dataset)
+    ]
+    label = config.datasets[dataset].label
+    return _json(recipes.FigureRecipe(dataset=label, size=selection.size, rows=rows))
+
+
+def figure_samples(config: Config, figure: str, dataset: str) -> list[Sampled]:
+    """The sets of samples that a figure of a data set shows, a row each: of the first seed."""
+    selection = config.selections()[f"figures.{figure}"]
+    one_seed = selection.model_copy(update={"datasets": [dataset], "seeds": selection.seeds[:1]})
+    return sampled(one_seed)
+
+
+def _json(recipe: Entry) -> str:
+    return recipe.model_dump_json()

@@ -1,0 +1,61 @@
+"""Scores of one set of samples as a step of the workflow: tidy rows and the card behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from prdit.errors import UserError
+from prdit.files import write_json
+from prdit.metrics.feature_sets import FeatureSet, read
+from prdit.metrics.frechet import frechet_distance
+from prdit.metrics.mmd import mmd
+from prdit.recipes import ScoreRecipe
+
+
+def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path) -> None:
+    """Score generated against real features; without generated ones, real against real.
+
+    Args:
+        score: JSON with the metrics and the card of what they were made from.
+    """
+    reals = read(real)
+    if generated is None:
+        reference, other = floor_sets(reals.features, recipe.reference, recipe.volumes)
+        card = reals.card
+    else:
+        samples = read(generated)
+        check_comparable(reals, samples, generated)
+        reference, other = reals.features[: recipe.reference], samples.features[: recipe.volumes]
+        card = samples.card
+    values = {"fid": frechet_distance(reference, other), "mmd": mmd(reference, other)}
+    keys = ("dataset", "size", "model", "sampler", "seed")
+    about = {key: getattr(recipe, key) for key in keys}
+    sizes = {"reference": len(reference), "volumes": len(other)}
+    write_json(score, {**about, "metrics": values, "card": {**card, **sizes}})
+
+
+def floor_sets(features: np.ndarray, reference: int, volumes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two disjoint sets of real features, of the two sizes asked for or smaller in proportion.
+
+    They alternate through the sorted ids, so that neither is the collection's beginning.
+    """
+    share = min(1.0, len(features) / (reference + volumes))
+    take = max(2, int(reference * share)), max(2, int(volumes * share))
+    chosen = np.linspace(0, len(features) - 1, sum(take)).round().astype(int)
+    second = np.linspace(0, sum(take) - 1, take[1]).round().astype(int)
+    first = np.setdiff1d(np.arange(sum(take)), second)
+    return features[chosen[first]], features[chosen[second]]
+
+
+def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None:
+    """Raise UserError unless both were windowed alike and went through the same network."""
+    for key in ("network", "network_sha256", "window"):
+        mine, its = samples.card[key], reals.card[key]
+        if mine != its:
+            raise UserError(
+                f"{path} cannot be scored: its {key} is {mine}, that of the real features {its};"
+                " make both again with one config"
+            )
+

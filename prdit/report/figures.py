@@ -1,0 +1,91 @@
+"""Slices of volumes side by side: real above generated, three views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from prdit.data.store import open_store
+from prdit.data.volume import from_window, read_nifti
+from prdit.files import atomic, read_json
+from prdit.recipes import FigureRecipe
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure, SubFigure  # noqa: E402
+
+VIEWS = ("axial", "coronal", "sagittal")
+SHOWN = 4
+"""Volumes per row and view."""
+BAR_MM = 100
+
+
+def run(recipe: FigureRecipe, *, real: Path, cards: list[Path], figure: Path) -> None:
+    """Draw a row of real volumes and one for each set of samples.
+
+    Args:
+        real: the store's .npy file.
+        cards: the first card of each set, in the order of the recipe's rows.
+    """
+    store = open_store(real)
+    held_out = [i for i, part in enumerate(store.parts) if part == "held-out"][:SHOWN]
+    rows = [[from_window(store.volume(i), *store.window) for i in held_out]]
+    for card in cards:
+        names = sorted(read_json(card)["files"])[:SHOWN]
+        rows.append([read_nifti(card.parent / name).hu for name in names])
+    drawing = draw(rows, [f"Real\n{recipe.dataset}", *recipe.rows], store.window, store.spacing_mm)
+    with atomic(figure) as partial:
+        drawing.savefig(partial, format=figure.suffix[1:], dpi=200, metadata={"Software": None})
+    plt.close(drawing)
+
+
+def draw(
+    rows: list[list[np.ndarray]], names: list[str], window: tuple[float, float], spacing_mm: float
+) -> Figure:
+    """Middle slices of HU volumes [S, S, S]: a line per row, a group of columns per view."""
+    figure = plt.figure(figsize=(SHOWN * len(VIEWS) + 1.4, len(rows) + 0.6), layout="constrained")
+    label, *panels = figure.subfigures(1, 1 + len(VIEWS), width_ratios=[1.2, *[SHOWN] * len(VIEWS)])
+    for view, panel in zip(VIEWS, panels, strict=True):
+        panel.suptitle(view, fontsize=11)
+        for line, volumes in zip(blank(panel, len(rows), SHOWN), rows, strict=True):
+            for axis, hu in zip(line, volumes, strict=False):
+                axis.imshow(middle(hu, view), cmap="gray", vmin=window[0], vmax=window[1])
+    label.suptitle(" ", fontsize=11)
+    for (axis,), name in zip(blank(label, len(rows), 1), names, strict=True):
+        axis.text(0.5, 0.5, name, ha="center", va="center", fontsize=9)
+    scale_bar(panels[0].axes[-SHOWN], spacing_mm, len(rows[0][0]))
+    figure.supxlabel(
+        f"HU window [{window[0]:g}, {window[1]:g}], {spacing_mm:g} mm voxels, bar {BAR_MM} mm."
+        " Volumes are independent: columns are no pairs.",
+        fontsize=8,
+    )
+    return figure
+
+
+def blank(panel: SubFigure, lines: int, columns: int) -> np.ndarray:
+    """Axes [lines, columns] without ticks or frames."""
+    axes: np.ndarray = panel.subplots(lines, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    return axes
+
+
+def middle(hu: np.ndarray, view: str) -> np.ndarray:
+    """The middle slice of [z, y, x] as radiologists look at it: head up, patient's right at left."""
+    n = hu.shape[0] // 2
+    match view:
+        case "axial":
+            return hu[n]
+        case "coronal":
+            return hu[::-1, n]
+        case _:
+            return hu[::-1, :, n]
+
+
+def scale_bar(axis: Axes, spacing_mm: float, size: int) -> None:
+    length = BAR_MM / spacing_mm
+    axis.plot([0.5, 0.5 + length], [size - 1.2] * 2, color="white", linewidth=2)

@@ -1,0 +1,93 @@
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# The package is used from the repository, so that no environment needs to contain it.
+sys.path.insert(0, str(Path(workflow.current_basedir).parent))
+
+from prdit import experiments as plan
+from prdit.cli import STEPS
+from prdit.config import ImagingDataCommons, Phantom
+from prdit.config_file import load
+from prdit.errors import UserError
+from prdit.provenance import code_digest
+
+try:
+    CONFIG = load(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+pathvars:
+    results=f"results/{CONFIG.name}",
+    raw=CONFIG.raw or f"results/{CONFIG.name}/raw",
+
+
+wildcard_constraints:
+    dataset="|".join(CONFIG.datasets),
+    model="|".join(CONFIG.models),
+    sampler="|".join(CONFIG.samplers),
+    size=r"\d+",
+    seed=r"\d+",
+    shard=r"\d{3}",
+    portion=r"\d{3}",
+
+
+def code(step, *generators):
+    """Digest of the code of a step, and of the generators that it may load by name."""
+    return code_digest(STEPS[step], *(f"prdit.generators.{name}" for name in generators))
+
+
+def recipe(make, *keys):
+    """The recipe of a job: `make` from the config and the wildcards named."""
+    return lambda wildcards: make(CONFIG, *(wildcards[key] for key in keys))
+
+
+def of_kind(kind):
+    """Pattern of the data sets whose source is of a kind; one that matches nothing if none is."""
+    names = [name for name, one in CONFIG.datasets.items() if isinstance(one.source, kind)]
+    return "|".join(names) or "(?!)"
+
+
+def start_from(wildcards):
+    """Weights that a model builds on, if it does."""
+    start = CONFIG.models[wildcards.model].start_from
+    where = "<results>/models/{dataset}/{size}/" + f"{start}/weights.safetensors"
+    return [where] if start else []
+
+
+def cards(sampled, portions):
+    """Cards of portions of a set of samples."""
+    where = "<results>/samples/{s.dataset}/{s.size}/{s.model}/{s.sampler}/seed{s.seed}/{portion}.json"
+    return [where.format(s=sampled, portion=portion) for portion in portions]
+
+
+def figure_size(wildcards):
+    """Volume edge of a figure."""
+    return CONFIG.selections()[f"figures.{wildcards.figure}"].size
+
+
+def figure_cards(wildcards):
+    """The first portion of each set of samples that a figure shows."""
+    chosen = plan.figure_samples(CONFIG, wildcards.figure, wildcards.dataset)
+    return [card for one in chosen for card in cards(one, plan.portions(CONFIG)[:1])]
+
+
+SCORED = plan.scored(CONFIG)
+SCORES = [
+    *collect("<results>/scores/{s.dataset}/{s.size}/{s.model}/{s.sampler}/seed{s.seed}.json", s=SCORED),
+    *collect("<results>/scores/{s[0]}/{s[1]}/real.json", s=sorted({s[:2] for s in SCORED})),
+]
+CHOSEN = CONFIG.selections()
+TABLES = collect(
+    "<results>/tables/{table}.{ending}",
+    table=[where.removeprefix("tables.") for where in CHOSEN if where.startswith("tables.")],
+    ending=["csv", "md"],
+)
+FIGURES = [
+    f"<results>/figures/{where.removeprefix('figures.')}_{dataset}.png"
+    for where, selection in CHOSEN.items()
+    if where.startswith("figures.")
+    for dataset in selection.datasets
+]

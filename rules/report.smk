@@ -1,0 +1,68 @@
+rule scores:
+    """One tidy file of all scores; every table is a selection of it."""
+    input:
+        scores=SCORES,
+    output:
+        table="<results>/scores.csv",
+    params:
+        code=code("scores"),
+    log:
+        "<results>/logs/scores.log",
+    benchmark:
+        "<results>/benchmarks/scores.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python -m prdit scores --scores {input.scores} --table {output.table} > {log} 2>&1"
+
+
+rule table:
+    """A table of the paper, its published numbers beside ours."""
+    input:
+        scores=rules.scores.output.table,
+        published="config/published.yaml",
+    output:
+        csv="<results>/tables/{table}.csv",
+        markdown="<results>/tables/{table}.md",
+    params:
+        recipe=recipe(plan.table_recipe, "table"),
+        code=code("table"),
+    log:
+        "<results>/logs/table/{table}.log",
+    benchmark:
+        "<results>/benchmarks/table/{table}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python -m prdit table --recipe {params.recipe:q} --scores {input.scores}"
+        " --published {input.published} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
+
+
+rule figure:
+    """Slices tell what no distance between features does."""
+    input:
+        real=lambda wildcards: "<results>/volumes/{dataset}/" + f"{figure_size(wildcards)}.npy",
+        cards=lambda wildcards: figure_cards(wildcards),
+    output:
+        figure="<results>/figures/{figure}_{dataset}.png",
+    params:
+        recipe=recipe(plan.figure_recipe, "figure", "dataset"),
+        code=code("figure"),
+    log:
+        "<results>/logs/figure/{figure}_{dataset}.log",
+    benchmark:
+        "<results>/benchmarks/figure/{figure}_{dataset}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "python -m prdit figure --recipe {params.recipe:q} --real {input.real}"
+        " --cards {input.cards} --figure {output.figure} > {log} 2>&1"

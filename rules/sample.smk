@@ -1,0 +1,22 @@
+rule sample:
+    """Samples are drawn in portions, so that a cluster shares them out and a lost one is redone alone."""
+    input:
+        weights=rules.train.output.weights,
+    output:
+        card="<results>/samples/{dataset}/{size}/{model}/{sampler}/seed{seed}/{portion}.json",
+    params:
+        recipe=recipe(plan.sample_recipe, "sampler", "seed", "portion"),
+        code=lambda wildcards: code("sample", CONFIG.models[wildcards.model].generator),
+    log:
+        "<results>/logs/sample/{dataset}/{size}/{model}/{sampler}/seed{seed}/{portion}.log",
+    benchmark:
+        "<results>/benchmarks/sample/{dataset}/{size}/{model}/{sampler}/seed{seed}/{portion}.tsv"
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        batch=8,
+    shell:
+        "python -m prdit sample --recipe {params.recipe:q} --weights {input.weights}"
+        " --card {output.card} --batch {resources.batch} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,93 @@
+rule features_real:
+    """Real features are taken once and serve every score of a data set."""
+    input:
+        real=rules.pack.output.array,
+    output:
+        features="<results>/scores/{dataset}/{size}/real.npz",
+    params:
+        recipe=recipe(plan.features_recipe),
+        code=code("features"),
+    log:
+        "<results>/logs/features/{dataset}/{size}/real.log",
+    benchmark:
+        "<results>/benchmarks/features/{dataset}/{size}/real.tsv"
+    conda:
+        "../envs/score.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        batch=8,
+    shell:
+        "python -m prdit features --recipe {params.recipe:q} --real {input.real}"
+        " --features {output.features} --batch {resources.batch} --threads {threads} > {log} 2>&1"
+
+
+rule features:
+    """Features of a set of samples, stored once for all metrics."""
+    input:
+        cards=collect(rules.sample.output.card, portion=plan.portions(CONFIG), allow_missing=True),
+    output:
+        features="<results>/scores/{dataset}/{size}/{model}/{sampler}/seed{seed}.npz",
+    params:
+        recipe=recipe(plan.features_recipe),
+        code=code("features"),
+    log:
+        "<results>/logs/features/{dataset}/{size}/{model}/{sampler}/seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/features/{dataset}/{size}/{model}/{sampler}/seed{seed}.tsv"
+    conda:
+        "../envs/score.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        batch=8,
+    shell:
+        "python -m prdit features --recipe {params.recipe:q} --cards {input.cards}"
+        " --features {output.features} --batch {resources.batch} --threads {threads} > {log} 2>&1"
+
+
+rule score:
+    """Distances of a set of samples from the real volumes."""
+    input:
+        real=rules.features_real.output.features,
+        generated=rules.features.output.features,
+    output:
+        score="<results>/scores/{dataset}/{size}/{model}/{sampler}/seed{seed}.json",
+    params:
+        recipe=recipe(plan.score_recipe, "dataset", "size", "model", "sampler", "seed"),
+        code=code("score"),
+    log:
+        "<results>/logs/score/{dataset}/{size}/{model}/{sampler}/seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/score/{dataset}/{size}/{model}/{sampler}/seed{seed}.tsv"
+    conda:
+        "../envs/score.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "python -m prdit score --recipe {params.recipe:q} --real {input.real}"
+        " --generated {input.generated} --score {output.score} > {log} 2>&1"
+
+
+rule floor:
+    """No score means anything without what real volumes themselves score against others."""
+    input:
+        real=rules.features_real.output.features,
+    output:
+        score="<results>/scores/{dataset}/{size}/real.json",
+    params:
+        recipe=recipe(plan.score_recipe, "dataset", "size"),
+        code=code("score"),
+    log:
+        "<results>/logs/score/{dataset}/{size}/real.log",
+    benchmark:
+        "<results>/benchmarks/score/{dataset}/{size}/real.tsv"
+    conda:
+        "../envs/score.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    shell:
+        "python -m prdit score --recipe {params.recipe:q} --real {input.real}"
+        " --score {output.score} > {log} 2>&1"

@@ -1,0 +1,24 @@
+rule train:
+    """One rule trains every model; stage 2 differs from stage 1 by what it starts from."""
+    input:
+        volumes=rules.pack.output.array,
+        start_from=start_from,
+    output:
+        weights="<results>/models/{dataset}/{size}/{model}/weights.safetensors",
+        record="<results>/models/{dataset}/{size}/{model}/run.json",
+    params:
+        recipe=recipe(plan.train_recipe, "model", "size"),
+        code=lambda wildcards: code("train", CONFIG.models[wildcards.model].generator),
+    log:
+        "<results>/logs/train/{dataset}/{size}/{model}.log",
+    benchmark:
+        "<results>/benchmarks/train/{dataset}/{size}/{model}.tsv"
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=2880,
+    shell:
+        "python -m prdit train --recipe {params.recipe:q} --volumes {input.volumes}"
+        " --start-from {input.start_from}"
+        " --weights {output.weights} --record {output.record} --threads {threads} > {log} 2>&1"
