@@ -73,7 +73,9 @@ def step(name: str, words: Sequence[str]) -> None:
     types = get_type_hints(run)
     parser = argparse.ArgumentParser(f"prdit {name}", description=inspect.getdoc(run))
     for parameter in inspect.signature(run).parameters.values():
-        parser.add_argument(f"--{parameter.name.replace('_', '-')}", **_option(types, parameter.name))
+        parser.add_argument(
+            f"--{parameter.name.replace('_', '-')}", **_option(types, parameter.name)
+        )
     run(**vars(parser.parse_args(words)))
 
 

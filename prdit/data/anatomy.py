@@ -11,9 +11,11 @@ _AIRY_HU = -320
 _LUNG_CORE_HU = -600
 """At 16 mm a chest wall blurs to some -400 HU: only deeper air tells lung from the room."""
 _LEAST_TISSUE = 0.02
-"""A slice with a smaller share of tissue is padding beyond the scan: it would join lung and room."""
-_LEAST_DEPTH = 0.6
-"""In widths of the slice; the room has at most 0.25, a hollow table 0.5, cut lungs more than 1."""
+"""A slice with a smaller share of tissue is padding: it would join lung and room."""
+_LEAST_DEPTH = 0.3
+"""Volume behind the border per area of border, in widths of the slice. A room has at most 0.25."""
+_MOST_OFFSET = 0.25
+"""Distance of cut lungs from the middle of the body, front to back, in widths of the slice."""
 
 
 def body_mask(hu: NDArray[np.number]) -> NDArray[np.bool_]:
@@ -33,18 +35,23 @@ def body_share(hu: NDArray[np.number]) -> float:
 def lung_mask(hu: NDArray[np.number]) -> NDArray[np.bool_]:
     """Air inside the body, [D, H, W], in volumes of 0.7 to 16 mm voxels, cropped or padded.
 
-    A crop to 256 mm cuts the lungs of large patients, so touching the border of a slice does not
-    make a piece of air the room: little volume behind much border does. Where slices begin and
-    end does not count. Airways and bowel gas are included.
+    A crop to 256 mm cuts the lungs of large patients, so air on the border of the slices is not
+    always the room: the room is shallow behind much border, and the inside of a table lies far
+    behind the body. Where slices begin and end does not count. Airways and bowel gas are included.
     """
-    scanned = body_mask(hu).mean(axis=(1, 2)) > _LEAST_TISSUE
-    core = (hu < _LUNG_CORE_HU) & scanned[:, None, None]
+    body = body_mask(hu)
+    scanned = (body.mean(axis=(1, 2)) > _LEAST_TISSUE)[:, None, None]
+    core = (hu < _LUNG_CORE_HU) & scanned
     pieces, count = ndimage.label(core)
+    border = _border_voxels(pieces, count)
     voxels = np.bincount(pieces.ravel(), minlength=count + 1)
-    inside = voxels >= _LEAST_DEPTH * hu.shape[2] * _border_voxels(pieces, count)
+    inside = voxels >= _LEAST_DEPTH * hu.shape[2] * border
     inside[0] = False
+    for piece in np.flatnonzero(inside & (border > 0)):
+        offset = abs(_middle_y(pieces == piece) - _middle_y(body))
+        inside[piece] = offset <= _MOST_OFFSET * hu.shape[2]
     lung = inside[pieces]
-    rim = ndimage.binary_dilation(lung) & (hu < _AIRY_HU) & ~core & scanned[:, None, None]
+    rim = ndimage.binary_dilation(lung) & (hu < _AIRY_HU) & ~core & scanned
     return lung | rim
 
 
@@ -57,3 +64,9 @@ def _border_voxels(pieces: NDArray[np.integer], count: int) -> NDArray[np.intp]:
     """How many voxels each piece has on the four sides of the slices."""
     sides = (pieces[:, 0], pieces[:, -1], pieces[:, :, 0], pieces[:, :, -1])
     return np.bincount(np.concatenate([s.ravel() for s in sides]), minlength=count + 1)
+
+
+def _middle_y(mask: NDArray[np.bool_]) -> float:
+    """Mean index along y."""
+    share = mask.sum(axis=(0, 2)) / np.count_nonzero(mask)
+    return float(share @ np.arange(mask.shape[1]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pydicom
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from prdit.data.quality import QualityRow
@@ -130,7 +130,6 @@ def _listing(content: _Folder) -> str:
 def _identity(uid: str, images: list[tuple[str, Dataset]], content: _Folder) -> QualityRow:
     """What the headers alone say of the series."""
     header = images[0][1]
-    thickness = Counter(_text(h, "SliceThickness") for _, h in images).most_common(1)[0][0]
     return replace(
         QualityRow(series_uid=uid),
         study_uid=_text(header, "StudyInstanceUID"),
@@ -138,15 +137,22 @@ def _identity(uid: str, images: list[tuple[str, Dataset]], content: _Folder) -> 
         n_files=len(images),
         n_ignored=content.n_files - len(images),
         kernel=_text(header, "ConvolutionKernel"),
-        slice_thickness=float(thickness) if thickness else None,
+        slice_thickness=_number(header, "SliceThickness"),
     )
 
 
 def _text(header: Dataset, keyword: str) -> str:
-    """An element as text; several values (Siemens kernels) are joined as DICOM does."""
-    value = header.get(keyword)
-    if value is None:
+    """An element as text, empty if missing or malformed; several values as DICOM joins them."""
+    try:
+        value = header.get(keyword)
+    except (TypeError, ValueError):
         return ""
-    return (
-        str(value) if isinstance(value, str) or not hasattr(value, "__iter__") else "\\".join(value)
-    )
+    values = value if isinstance(value, MultiValue) else [value]
+    return "\\".join("" if v is None else str(v) for v in values)
+
+
+def _number(header: Dataset, keyword: str) -> float | None:
+    try:
+        return float(header.get(keyword))
+    except (TypeError, ValueError):
+        return None

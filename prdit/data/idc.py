@@ -51,7 +51,13 @@ def read_manifest(path: Path) -> list[Series]:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [
-        Series(r["series_uid"], r["patient_id"], r["crdc_series_uuid"], int(r["files"]), int(r["bytes"]))
+        Series(
+            r["series_uid"],
+            r["patient_id"],
+            r["crdc_series_uuid"],
+            int(r["files"]),
+            int(r["bytes"]),
+        )
         for r in rows
     ]
 

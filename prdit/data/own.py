@@ -10,9 +10,7 @@ from prdit.data.volume import write_nifti
 from prdit.errors import UserError
 
 
-def preprocess_own(
-    scan: Path, out: Path, series: str | None, size: int, spacing_mm: float
-) -> None:
+def preprocess_own(scan: Path, out: Path, series: str | None, size: int, spacing_mm: float) -> None:
     """Write a CT as a cube of HU to `out`, and its facts to a .csv beside it.
 
     Args:

@@ -1,4 +1,4 @@
-"""A CT scan as the scanner laid it: any orientation, any spacing. Becomes a Volume by resampling."""
+"""A CT scan as the scanner laid it: in any orientation and spacing. `to_cube` makes it a Volume."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from prdit.errors import UserError
 
 AIR_HU = -1000
 LOWEST_HU, HIGHEST_HU = -1024, 3071
-"""The 12-bit range every scanner keeps. Padding at -3024 or metal at 30000 must not reach a filter."""
+"""The 12-bit range of CT. Padding at -3024 or metal at 30000 must not reach a filter."""
 
 
-class Excluded(Exception):
+class Excluded(Exception):  # noqa: N818 - an outcome to report, not a mistake
     """This scan cannot be used: the reason, and what was found out before."""
 
     def __init__(self, reason: str, quality: QualityRow | None = None) -> None:

@@ -15,6 +15,7 @@ from prdit.data.scan import AIR_HU, HIGHEST_HU, Excluded, clamp_hu, raw_facts
 _HIGHEST_PADDING_HU = -950
 """A padding value above this and within range could be tissue: then it is left alone."""
 _NO_NUMBER = 2**31
+"""Sorts after every InstanceNumber there is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +50,12 @@ def parse_slice(file: str, header: Dataset) -> Slice:
     slice_ = Slice(
         file=file,
         uid=str(header.get("SOPInstanceUID", "")),
-        number=int(header.get("InstanceNumber") or _NO_NUMBER),
+        number=_instance_number(header),
         frame=str(header.get("FrameOfReferenceUID", "")),
         position=_numbers(file, header, "ImagePositionPatient", 3),
         orientation=_numbers(file, header, "ImageOrientationPatient", 6),
-        pixel_spacing=_numbers(file, header, "PixelSpacing", 2),
-        slope=float(_numbers(file, header, "RescaleSlope", 1)[0]),
+        pixel_spacing=_nonzero(file, header, "PixelSpacing", 2),
+        slope=float(_nonzero(file, header, "RescaleSlope", 1)[0]),
         intercept=float(_numbers(file, header, "RescaleIntercept", 1)[0]),
         padding=header.get("PixelPaddingValue"),
         stored=_pixels(file, header),
@@ -108,6 +109,20 @@ def _numbers(file: str, header: Dataset, keyword: str, count: int) -> NDArray[np
     if not np.isfinite(numbers).all():
         raise Excluded(f"{file} has no valid {keyword}")
     return numbers
+
+
+def _nonzero(file: str, header: Dataset, keyword: str, count: int) -> NDArray[np.float64]:
+    numbers = _numbers(file, header, keyword, count)
+    if not numbers.all():
+        raise Excluded(f"{file} has no valid {keyword}")
+    return numbers
+
+
+def _instance_number(header: Dataset) -> int:
+    try:
+        return int(header.InstanceNumber)
+    except (AttributeError, TypeError, ValueError):
+        return _NO_NUMBER
 
 
 def _pixels(file: str, header: Dataset) -> NDArray[np.integer]:

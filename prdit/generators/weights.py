@@ -16,11 +16,13 @@ from prdit.files import atomic
 from prdit.generators.base import Generator, build
 
 
-def save(
-    path: Path, state: dict[str, Tensor], entry: PRDiT, size: int, window: list[float]
-) -> None:
-    """Write the weights with the config entry, volume edge and HU window they were trained for."""
-    about = {"entry": entry.model_dump(mode="json"), "size": size, "window": window}
+def save(path: Path, state: dict[str, Tensor], entry: PRDiT, about: dict[str, Any]) -> None:
+    """Write weights with the config entry that rebuilds their generator.
+
+    Args:
+        about: of the volumes it makes: size, window, spacing_mm.
+    """
+    about = {**about, "entry": entry.model_dump(mode="json")}
     tensors = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
     with atomic(path) as partial:
         save_file(tensors, partial, metadata={"prdit": json.dumps(about, sort_keys=True)})

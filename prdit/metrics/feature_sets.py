@@ -96,7 +96,11 @@ def generated_volumes(cards: list[Path]) -> tuple[Iterator[np.ndarray], list[str
         UserError: a file is missing or has changed.
     """
     told = {path: read_json(path) for path in cards}
-    files = {path.parent / name: sha for path, card in told.items() for name, sha in card["files"].items()}
+    files = {
+        path.parent / name: sha
+        for path, card in told.items()
+        for name, sha in card["files"].items()
+    }
     low, high = told[cards[0]]["window"]
 
     def volumes() -> Iterator[np.ndarray]:

@@ -85,7 +85,7 @@ def pooled(network: nn.Module, x: Tensor) -> Tensor:
 
 
 def _checked(x: np.ndarray) -> Tensor:
-    if not (np.isfinite(x).all() and -1 <= x.min() and x.max() <= 1):
+    if not (np.isfinite(x).all() and x.min() >= -1 and x.max() <= 1):
         raise UserError(
             "a volume to take features of is not finite or leaves [-1, 1]; make it again"
         )

@@ -58,4 +58,3 @@ def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None
                 f"{path} cannot be scored: its {key} is {mine}, that of the real features {its};"
                 " make both again with one config"
             )
-

@@ -14,9 +14,9 @@ from prdit.recipes import FigureRecipe
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure, SubFigure  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 VIEWS = ("axial", "coronal", "sagittal")
 SHOWN = 4

@@ -1,0 +1,42 @@
+# The two commands of the README, and what they need.
+PYTHON ?= python3
+CONFIG ?= config/quickstart.yaml
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+quickstart: .venv  ## from DICOM to Table 1 on this machine's CPU
+	snakemake --profile workflow/profiles/local --configfile $(CONFIG)
+	@python -m prdit where --config $(CONFIG)
+
+test: lint  ## everything fast; under 20 minutes on two cores
+	pytest -n 2 --dist worksteal -m "not slow"
+
+test-full: .venv  ## whatever `make test` leaves out
+	pytest -n 2 --dist worksteal -m slow
+
+lint: .venv
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules workflow
+	mypy
+	snakemake --lint --configfile $(CONFIG)
+
+format: .venv
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile rules workflow
+
+schema: .venv  ## after a change of prdit/config.py
+	python -m prdit schema > workflow/schemas/config.schema.json
+
+# Made under another name first: a broken installation is no environment.
+.venv: requirements.lock
+	rm -rf .venv
+	$(PYTHON) -c 'import sys; sys.exit("prdit needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock || { rm -rf .venv; exit 1; }
+	touch .venv
+
+clean:  ## results and environment
+	rm -rf .venv .snakemake results/quickstart
+
+.PHONY: quickstart test test-full lint format schema clean
