@@ -1,11 +1,10 @@
 # The two commands of the README, and what they need.
 PYTHON ?= python3
-CONFIG ?= config/quickstart.yaml
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 quickstart: .venv  ## from DICOM to Table 1 on this machine's CPU
-	snakemake --profile workflow/profiles/local --configfile $(CONFIG)
-	@python -m prdit where --config $(CONFIG)
+	snakemake --profile workflow/profiles/local --configfile config/quickstart.yaml
+	@echo "Done. Tables, figures and volumes are in results/quickstart; results/README.md says what is where."
 
 test: lint  ## everything fast; under 20 minutes on two cores
 	pytest -n 2 --dist worksteal -m "not slow"
@@ -16,14 +15,14 @@ test-full: .venv  ## whatever `make test` leaves out
 lint: .venv
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile rules workflow
+	snakefmt --check Snakefile rules workflow/Snakefile
 	mypy
-	snakemake --lint --configfile $(CONFIG)
+	snakemake --lint --configfile config/quickstart.yaml
 
 format: .venv
 	ruff check --fix .
 	ruff format .
-	snakefmt Snakefile rules workflow
+	snakefmt Snakefile rules workflow/Snakefile
 
 schema: .venv  ## after a change of prdit/config.py
 	python -m prdit schema > workflow/schemas/config.schema.json

@@ -20,6 +20,5 @@ rule all:
     """Everything the config asks for: its tables and figures."""
     default_target: True
     input:
-        TABLES,
-        FIGURES,
-        rules.scores.output.table,
+        collect(rules.table.output, table=plan.tables(CONFIG)),
+        [collect(rules.figure.output, figure=f, dataset=d) for f, d in plan.figures(CONFIG)],

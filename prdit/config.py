@@ -78,7 +78,7 @@ class Dataset(Entry):
 
 
 class Training(Entry):
-    """One training (A.9.2). Lengths are in volumes seen, so batch and GPU count do not change them."""
+    """One training (A.9.2). Its length is in volumes seen, whatever the batch and number of GPUs."""
 
     volumes: int = Field(ge=1, description="Length: number of volumes seen.")
     batch: int = Field(64, ge=1, description="Volumes per optimizer step, over all GPUs.")
@@ -242,15 +242,15 @@ def _same_local_denoiser(name: str, model: PRDiT, start: PRDiT) -> None:
             )
     if start.depth != 0:
         raise ValueError(
-            f"models.{name}.start_from: '{model.start_from}' is not a stage 1; name a model of depth 0"
+            f"models.{name}.start_from: '{model.start_from}' is no stage 1; name a model of depth 0"
         )
 
 
 def _pools(where: str, size: int, dataset: str, cube: int) -> None:
     if cube % size:
         raise ValueError(
-            f"{where}.size: {size} does not divide datasets.{dataset}.grid.size ({cube}), from which"
-            " volumes are average-pooled"
+            f"{where}.size: {size} does not divide datasets.{dataset}.grid.size ({cube}), from"
+            " which volumes are average-pooled"
         )
 
 

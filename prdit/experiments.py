@@ -40,10 +40,33 @@ def sampled(selection: Selection) -> list[Sampled]:
     ]
 
 
+def tables(config: Config) -> list[str]:
+    """Tables that the config asks for."""
+    return _asked(config, "tables")
+
+
+def figures(config: Config) -> list[tuple[str, str]]:
+    """Figures that the config asks for, one per data set: (figure, dataset)."""
+    chosen = config.selections()
+    names = _asked(config, "figures")
+    return [(name, dataset) for name in names for dataset in chosen[f"figures.{name}"].datasets]
+
+
+def _asked(config: Config, group: str) -> list[str]:
+    places = (where.split(".") for where in config.selections())
+    return [name for found, name in places if found == group]
+
+
 def scored(config: Config) -> list[Sampled]:
     """Every set of samples that some table scores, once each."""
-    tables = [s for where, s in config.selections().items() if where.startswith("tables.")]
-    return sorted({one for selection in tables for one in sampled(selection)})
+    chosen = config.selections()
+    found = [sampled(chosen[f"tables.{name}"]) for name in tables(config)]
+    return sorted({one for some in found for one in some})
+
+
+def scored_sizes(config: Config) -> list[tuple[str, int]]:
+    """Every (dataset, size) that needs a floor: real volumes scored against other real ones."""
+    return sorted({(one.dataset, one.size) for one in scored(config)})
 
 
 def shards(config: Config, dataset: str) -> list[str]:
@@ -85,29 +108,35 @@ def raw_recipe(config: Config, dataset: str, shard: str) -> str:
 
 
 def preprocess_recipe(config: Config, dataset: str) -> str:
+    """Recipe of the resampling of a shard."""
     return _json(recipes.PreprocessRecipe(grid=config.datasets[dataset].grid))
 
 
 def ledger_recipe(config: Config, dataset: str) -> str:
+    """Recipe of the split by patient."""
     return _json(recipes.LedgerRecipe(split=config.datasets[dataset].split))
 
 
 def pack_recipe(config: Config, dataset: str, size: str) -> str:
+    """Recipe of the packing of volumes of one size."""
     window = config.datasets[dataset].window
     return _json(recipes.PackRecipe(size=int(size), window=window))
 
 
 def train_recipe(config: Config, model: str, size: str) -> str:
+    """Recipe of the training of a model."""
     return _json(recipes.TrainRecipe(model=config.models[model], size=int(size)))
 
 
 def sample_recipe(config: Config, sampler: str, seed: str, portion: str) -> str:
+    """Recipe of a portion of samples."""
     extent = _extent(portion, config.sampling.volumes, config.sampling.volumes_per_job)
     chosen = config.samplers[sampler]
     return _json(recipes.SampleRecipe(sampler=chosen, seed=int(seed), **extent))
 
 
 def features_recipe(config: Config) -> str:
+    """Recipe of the features of any set of volumes."""
     chosen = config.evaluation
     return _json(recipes.FeaturesRecipe(network=chosen.network, weights=chosen.weights))
 
@@ -115,6 +144,7 @@ def features_recipe(config: Config) -> str:
 def score_recipe(
     config: Config, dataset: str, size: str, model: str = FLOOR, sampler: str = "-", seed: str = "0"
 ) -> str:
+    """Recipe of a score: of a set of samples, or by default of the floor."""
     return _json(
         recipes.ScoreRecipe(
             dataset=dataset,
@@ -129,6 +159,7 @@ def score_recipe(
 
 
 def table_recipe(config: Config, table: str) -> str:
+    """Recipe of a table."""
     selection = config.selections()[f"tables.{table}"]
     chosen = {name: config.datasets[name] for name in selection.datasets}
     return _json(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,18 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    try:
+    with suppress(OSError):  # its folder cannot be made or written to: there is no partial file
         path.unlink(missing_ok=True)
-    except OSError:
-        pass  # its folder could not be made, or cannot be written to: there is no partial file
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError unless `folder` can be written to, or be made where it is missing."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise UserError(
+            f"results go to {folder}, but {there} cannot be written to; make it writable or run"
+            " from a copy of the repository elsewhere"
+        )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -11,10 +11,12 @@ from prdit.cli import STEPS
 from prdit.config import ImagingDataCommons, Phantom
 from prdit.config_file import load
 from prdit.errors import UserError
+from prdit.files import check_writable
 from prdit.provenance import code_digest
 
 try:
     CONFIG = load(config)
+    check_writable(Path("results", CONFIG.name))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -53,41 +55,12 @@ def of_kind(kind):
 def start_from(wildcards):
     """Weights that a model builds on, if it does."""
     start = CONFIG.models[wildcards.model].start_from
-    where = "<results>/models/{dataset}/{size}/" + f"{start}/weights.safetensors"
-    return [where] if start else []
-
-
-def cards(sampled, portions):
-    """Cards of portions of a set of samples."""
-    where = "<results>/samples/{s.dataset}/{s.size}/{s.model}/{s.sampler}/seed{s.seed}/{portion}.json"
-    return [where.format(s=sampled, portion=portion) for portion in portions]
-
-
-def figure_size(wildcards):
-    """Volume edge of a figure."""
-    return CONFIG.selections()[f"figures.{wildcards.figure}"].size
+    pattern = rules.train.output.weights
+    return collect(pattern, model=start, allow_missing=True) if start else []
 
 
 def figure_cards(wildcards):
     """The first portion of each set of samples that a figure shows."""
+    card, first = rules.sample.output.card, plan.portions(CONFIG)[0]
     chosen = plan.figure_samples(CONFIG, wildcards.figure, wildcards.dataset)
-    return [card for one in chosen for card in cards(one, plan.portions(CONFIG)[:1])]
-
-
-SCORED = plan.scored(CONFIG)
-SCORES = [
-    *collect("<results>/scores/{s.dataset}/{s.size}/{s.model}/{s.sampler}/seed{s.seed}.json", s=SCORED),
-    *collect("<results>/scores/{s[0]}/{s[1]}/real.json", s=sorted({s[:2] for s in SCORED})),
-]
-CHOSEN = CONFIG.selections()
-TABLES = collect(
-    "<results>/tables/{table}.{ending}",
-    table=[where.removeprefix("tables.") for where in CHOSEN if where.startswith("tables.")],
-    ending=["csv", "md"],
-)
-FIGURES = [
-    f"<results>/figures/{where.removeprefix('figures.')}_{dataset}.png"
-    for where, selection in CHOSEN.items()
-    if where.startswith("figures.")
-    for dataset in selection.datasets
-]
+    return [path for one in chosen for path in collect(card, portion=first, **one._asdict())]

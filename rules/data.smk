@@ -2,20 +2,20 @@ rule phantom:
     """Phantoms stand where no real scans are at hand; they are DICOM series like any other."""
     output:
         verified="<raw>/{dataset}/{shard}/verified.json",
-    wildcard_constraints:
-        dataset=of_kind(Phantom),
-    params:
-        recipe=recipe(plan.raw_recipe, "dataset", "shard"),
-        code=code("phantom"),
     log:
         "<results>/logs/phantom/{dataset}/{shard}.log",
     benchmark:
         "<results>/benchmarks/phantom/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=of_kind(Phantom),
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        recipe=recipe(plan.raw_recipe, "dataset", "shard"),
+        code=code("phantom"),
     shell:
         "python -m prdit phantom --recipe {params.recipe:q} --verified {output.verified} > {log} 2>&1"
 
@@ -24,21 +24,21 @@ rule fetch:
     """A download ends in a list of what was verified, so that a broken one is never mistaken for whole."""
     output:
         verified="<raw>/{dataset}/{shard}/verified.json",
-    wildcard_constraints:
-        dataset=of_kind(ImagingDataCommons),
-    params:
-        recipe=recipe(plan.raw_recipe, "dataset", "shard"),
-        code=code("fetch"),
     log:
         "<results>/logs/fetch/{dataset}/{shard}.log",
     benchmark:
         "<results>/benchmarks/fetch/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=of_kind(ImagingDataCommons),
     conda:
         "../envs/data.yaml"
     resources:
         mem_mb=2000,
         runtime=240,
         download=1,
+    params:
+        recipe=recipe(plan.raw_recipe, "dataset", "shard"),
+        code=code("fetch"),
     shell:
         "python -m prdit fetch --recipe {params.recipe:q} --verified {output.verified} > {log} 2>&1"
 
@@ -49,9 +49,6 @@ rule preprocess:
         verified=rules.phantom.output.verified,
     output:
         quality="<results>/volumes/{dataset}/{shard}/quality.csv",
-    params:
-        recipe=recipe(plan.preprocess_recipe, "dataset"),
-        code=code("preprocess-shard"),
     log:
         "<results>/logs/preprocess/{dataset}/{shard}.log",
     benchmark:
@@ -61,6 +58,9 @@ rule preprocess:
     resources:
         mem_mb=8000,
         runtime=120,
+    params:
+        recipe=recipe(plan.preprocess_recipe, "dataset"),
+        code=code("preprocess-shard"),
     shell:
         "python -m prdit preprocess-shard --recipe {params.recipe:q}"
         " --verified {input.verified} --quality {output.quality} > {log} 2>&1"
@@ -76,9 +76,6 @@ rule ledger:
     output:
         ledger="<results>/volumes/{dataset}/quality.csv",
         split="<results>/volumes/{dataset}/split.csv",
-    params:
-        recipe=recipe(plan.ledger_recipe, "dataset"),
-        code=code("ledger"),
     log:
         "<results>/logs/ledger/{dataset}.log",
     benchmark:
@@ -88,6 +85,9 @@ rule ledger:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        recipe=recipe(plan.ledger_recipe, "dataset"),
+        code=code("ledger"),
     shell:
         "python -m prdit ledger --recipe {params.recipe:q} --shards {input.shards}"
         " --ledger {output.ledger} --split {output.split} > {log} 2>&1"
@@ -100,9 +100,6 @@ rule pack:
     output:
         array="<results>/volumes/{dataset}/{size}.npy",
         index="<results>/volumes/{dataset}/{size}.json",
-    params:
-        recipe=recipe(plan.pack_recipe, "dataset", "size"),
-        code=code("pack"),
     log:
         "<results>/logs/pack/{dataset}/{size}.log",
     benchmark:
@@ -112,6 +109,9 @@ rule pack:
     resources:
         mem_mb=8000,
         runtime=240,
+    params:
+        recipe=recipe(plan.pack_recipe, "dataset", "size"),
+        code=code("pack"),
     shell:
         "python -m prdit pack --recipe {params.recipe:q} --split {input.split}"
         " --array {output.array} --index {output.index} > {log} 2>&1"

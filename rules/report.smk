@@ -1,11 +1,13 @@
 rule scores:
     """One tidy file of all scores; every table is a selection of it."""
     input:
-        scores=SCORES,
+        floors=[
+            collect(rules.floor.output.score, dataset=one[0], size=one[1])
+            for one in plan.scored_sizes(CONFIG)
+        ],
+        scores=[collect(rules.score.output.score, **one._asdict()) for one in plan.scored(CONFIG)],
     output:
         table="<results>/scores.csv",
-    params:
-        code=code("scores"),
     log:
         "<results>/logs/scores.log",
     benchmark:
@@ -15,8 +17,10 @@ rule scores:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=code("scores"),
     shell:
-        "python -m prdit scores --scores {input.scores} --table {output.table} > {log} 2>&1"
+        "python -m prdit scores --scores {input} --table {output.table} > {log} 2>&1"
 
 
 rule table:
@@ -27,9 +31,6 @@ rule table:
     output:
         csv="<results>/tables/{table}.csv",
         markdown="<results>/tables/{table}.md",
-    params:
-        recipe=recipe(plan.table_recipe, "table"),
-        code=code("table"),
     log:
         "<results>/logs/table/{table}.log",
     benchmark:
@@ -39,6 +40,9 @@ rule table:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        recipe=recipe(plan.table_recipe, "table"),
+        code=code("table"),
     shell:
         "python -m prdit table --recipe {params.recipe:q} --scores {input.scores}"
         " --published {input.published} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
@@ -47,13 +51,14 @@ rule table:
 rule figure:
     """Slices tell what no distance between features does."""
     input:
-        real=lambda wildcards: "<results>/volumes/{dataset}/" + f"{figure_size(wildcards)}.npy",
-        cards=lambda wildcards: figure_cards(wildcards),
+        real=lambda wildcards: collect(
+            rules.pack.output.array,
+            size=CONFIG.selections()[f"figures.{wildcards.figure}"].size,
+            allow_missing=True,
+        ),
+        cards=figure_cards,
     output:
         figure="<results>/figures/{figure}_{dataset}.png",
-    params:
-        recipe=recipe(plan.figure_recipe, "figure", "dataset"),
-        code=code("figure"),
     log:
         "<results>/logs/figure/{figure}_{dataset}.log",
     benchmark:
@@ -63,6 +68,9 @@ rule figure:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        recipe=recipe(plan.figure_recipe, "figure", "dataset"),
+        code=code("figure"),
     shell:
         "python -m prdit figure --recipe {params.recipe:q} --real {input.real}"
         " --cards {input.cards} --figure {output.figure} > {log} 2>&1"

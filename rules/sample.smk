@@ -4,9 +4,6 @@ rule sample:
         weights=rules.train.output.weights,
     output:
         card="<results>/samples/{dataset}/{size}/{model}/{sampler}/seed{seed}/{portion}.json",
-    params:
-        recipe=recipe(plan.sample_recipe, "sampler", "seed", "portion"),
-        code=lambda wildcards: code("sample", CONFIG.models[wildcards.model].generator),
     log:
         "<results>/logs/sample/{dataset}/{size}/{model}/{sampler}/seed{seed}/{portion}.log",
     benchmark:
@@ -17,6 +14,9 @@ rule sample:
         mem_mb=8000,
         runtime=60,
         batch=8,
+    params:
+        recipe=recipe(plan.sample_recipe, "sampler", "seed", "portion"),
+        code=lambda wildcards: code("sample", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit sample --recipe {params.recipe:q} --weights {input.weights}"
         " --card {output.card} --batch {resources.batch} --threads {threads} > {log} 2>&1"

@@ -4,9 +4,6 @@ rule features_real:
         real=rules.pack.output.array,
     output:
         features="<results>/scores/{dataset}/{size}/real.npz",
-    params:
-        recipe=recipe(plan.features_recipe),
-        code=code("features"),
     log:
         "<results>/logs/features/{dataset}/{size}/real.log",
     benchmark:
@@ -17,6 +14,9 @@ rule features_real:
         mem_mb=8000,
         runtime=60,
         batch=8,
+    params:
+        recipe=recipe(plan.features_recipe),
+        code=code("features"),
     shell:
         "python -m prdit features --recipe {params.recipe:q} --real {input.real}"
         " --features {output.features} --batch {resources.batch} --threads {threads} > {log} 2>&1"
@@ -28,9 +28,6 @@ rule features:
         cards=collect(rules.sample.output.card, portion=plan.portions(CONFIG), allow_missing=True),
     output:
         features="<results>/scores/{dataset}/{size}/{model}/{sampler}/seed{seed}.npz",
-    params:
-        recipe=recipe(plan.features_recipe),
-        code=code("features"),
     log:
         "<results>/logs/features/{dataset}/{size}/{model}/{sampler}/seed{seed}.log",
     benchmark:
@@ -41,6 +38,9 @@ rule features:
         mem_mb=8000,
         runtime=60,
         batch=8,
+    params:
+        recipe=recipe(plan.features_recipe),
+        code=code("features"),
     shell:
         "python -m prdit features --recipe {params.recipe:q} --cards {input.cards}"
         " --features {output.features} --batch {resources.batch} --threads {threads} > {log} 2>&1"
@@ -53,9 +53,6 @@ rule score:
         generated=rules.features.output.features,
     output:
         score="<results>/scores/{dataset}/{size}/{model}/{sampler}/seed{seed}.json",
-    params:
-        recipe=recipe(plan.score_recipe, "dataset", "size", "model", "sampler", "seed"),
-        code=code("score"),
     log:
         "<results>/logs/score/{dataset}/{size}/{model}/{sampler}/seed{seed}.log",
     benchmark:
@@ -65,6 +62,9 @@ rule score:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        recipe=recipe(plan.score_recipe, "dataset", "size", "model", "sampler", "seed"),
+        code=code("score"),
     shell:
         "python -m prdit score --recipe {params.recipe:q} --real {input.real}"
         " --generated {input.generated} --score {output.score} > {log} 2>&1"
@@ -76,9 +76,6 @@ rule floor:
         real=rules.features_real.output.features,
     output:
         score="<results>/scores/{dataset}/{size}/real.json",
-    params:
-        recipe=recipe(plan.score_recipe, "dataset", "size"),
-        code=code("score"),
     log:
         "<results>/logs/score/{dataset}/{size}/real.log",
     benchmark:
@@ -88,6 +85,9 @@ rule floor:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        recipe=recipe(plan.score_recipe, "dataset", "size"),
+        code=code("score"),
     shell:
         "python -m prdit score --recipe {params.recipe:q} --real {input.real}"
         " --score {output.score} > {log} 2>&1"

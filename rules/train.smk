@@ -6,9 +6,6 @@ rule train:
     output:
         weights="<results>/models/{dataset}/{size}/{model}/weights.safetensors",
         record="<results>/models/{dataset}/{size}/{model}/run.json",
-    params:
-        recipe=recipe(plan.train_recipe, "model", "size"),
-        code=lambda wildcards: code("train", CONFIG.models[wildcards.model].generator),
     log:
         "<results>/logs/train/{dataset}/{size}/{model}.log",
     benchmark:
@@ -18,6 +15,9 @@ rule train:
     resources:
         mem_mb=8000,
         runtime=2880,
+    params:
+        recipe=recipe(plan.train_recipe, "model", "size"),
+        code=lambda wildcards: code("train", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit train --recipe {params.recipe:q} --volumes {input.volumes}"
         " --start-from {input.start_from}"

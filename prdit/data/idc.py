@@ -76,13 +76,13 @@ def fetch(series: Series, folder: Path) -> None:
             return
         failures.append(f"{endpoint}: {failure}")
     raise UserError(
-        f"series {series.series_uid} of {series.patient_id} could not be fetched ({'; '.join(failures)});"
-        " check this machine's connection to the internet and run the same command again"
+        f"series {series.series_uid} of {series.patient_id} could not be fetched"
+        f" ({'; '.join(failures)}); check this machine's connection to the internet and run the same command again"
     )
 
 
 def copy(endpoint: str, series: Series, folder: Path) -> str | None:
-    """Copy a series' files with s5cmd, skipping those that are there; what went wrong, if anything."""
+    """Copy a series with s5cmd, but for files that are there; what went wrong, if anything."""
     command = ["s5cmd", "--no-sign-request", "--endpoint-url", endpoint, "--retry-count", "10"]
     source = f"{BUCKET}/{series.crdc_series_uuid}/*"
     command += ["cp", "--if-size-differ", source, f"{folder}/"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prdit.data.anatomy import body_share, lung_mask, lung_ml
 from prdit.data.dicom import read_series
-from prdit.data.quality import QualityRow, write_rows
+from prdit.data.quality import Facts, QualityRow, write_rows
 from prdit.data.raw import read_verified
 from prdit.data.resample import cube_origin, to_cube
 from prdit.data.scan import Excluded, Scan, read_image
@@ -77,7 +77,7 @@ def preprocess_shard(
     return rows
 
 
-def _output_facts(volume: Volume) -> dict[str, float | str]:
+def _output_facts(volume: Volume) -> Facts:
     hu, spacing = _coarse(volume.hu, volume.spacing_mm)
     return {
         "body_share": body_share(hu),

@@ -6,9 +6,13 @@ import csv
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from prdit.errors import UserError
 from prdit.files import atomic
+
+Facts = dict[str, Any]
+"""Some columns of a quality row, by name."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,11 @@ def _parse(cells: dict[str, str]) -> QualityRow:
     return QualityRow(**{name: _value(kinds[name], text) for name, text in cells.items()})
 
 
-def _value(kind: str, text: str) -> str | int | float | bool | None:
+def _value(kind: str, text: str) -> Any:
     if kind == "str":
         return text
     if text == "":
         return None
-    parse = {"int": int, "float": float, "bool": "True".__eq__}[kind.removesuffix(" | None")]
-    return parse(text)
+    if kind == "bool | None":
+        return text == "True"
+    return int(text) if kind == "int | None" else float(text)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from prdit.data.quality import QualityRow
+from prdit.data.quality import Facts, QualityRow
 from prdit.errors import UserError
 
 AIR_HU = -1000
@@ -51,14 +51,15 @@ class Scan:
         image.SetDirection(self.direction.ravel().tolist())
         return image
 
-    def to_patient(self, index_xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+    def to_patient(self, index_xyz: ArrayLike) -> NDArray[np.float64]:
         """Image indices [..., (x, y, z)] to patient coordinates in mm."""
-        return self.origin_xyz + (index_xyz * self.spacing_xyz) @ self.direction.T
+        steps_mm = np.asarray(index_xyz, np.float64) * self.spacing_xyz
+        return self.origin_xyz + steps_mm @ self.direction.T
 
-    def to_index(self, point_xyz: NDArray[np.floating]) -> NDArray[np.float64]:
+    def to_index(self, point_xyz: ArrayLike) -> NDArray[np.float64]:
         """Patient coordinates [..., (x, y, z)] in mm to fractional image indices."""
         inverse = np.linalg.inv(self.direction)
-        return (point_xyz - np.array(self.origin_xyz)) @ inverse.T / self.spacing_xyz
+        return (np.asarray(point_xyz) - self.origin_xyz) @ inverse.T / self.spacing_xyz
 
     @property
     def centre_xyz(self) -> NDArray[np.float64]:
@@ -71,9 +72,9 @@ def clamp_hu(values: NDArray[np.floating]) -> NDArray[np.int16]:
     return np.rint(np.clip(values, LOWEST_HU, HIGHEST_HU)).astype(np.int16)
 
 
-def geometry_facts(scan: Scan) -> dict[str, float | int | bool]:
+def geometry_facts(scan: Scan) -> Facts:
     """Spacing, size, extent and orientation as columns of a quality row."""
-    facts: dict[str, float | int | bool] = {}
+    facts: Facts = {}
     for axis, spacing, size in zip("xyz", scan.spacing_xyz, scan.hu.shape[::-1], strict=True):
         facts |= {
             f"spacing_{axis}": spacing,
@@ -83,7 +84,7 @@ def geometry_facts(scan: Scan) -> dict[str, float | int | bool]:
     return facts | {"axial": bool(np.abs(scan.direction - np.eye(3)).max() <= 1e-3)}
 
 
-def raw_facts(low: float, high: float, sample: NDArray[np.number]) -> dict[str, float]:
+def raw_facts(low: float, high: float, sample: NDArray[np.number]) -> Facts:
     """Range, and 1 % and 99 % quantiles of a sample, of HU before padding and clamping."""
     p1, p99 = np.percentile(sample, [1, 99])
     return {

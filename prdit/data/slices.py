@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 
+from prdit.data.quality import Facts
 from prdit.data.scan import AIR_HU, HIGHEST_HU, Excluded, clamp_hu, raw_facts
 
 _HIGHEST_PADDING_HU = -950
@@ -66,7 +67,7 @@ def parse_slice(file: str, header: Dataset) -> Slice:
 
 def to_hu(
     slices: Sequence[Slice],
-) -> tuple[NDArray[np.int16], dict[str, float | int | str | None]]:
+) -> tuple[NDArray[np.int16], Facts]:
     """Stored values to clamped HU [n, rows, columns] with padding as air, and the facts of both."""
     hu = np.empty((len(slices), *slices[0].stored.shape), np.int16)
     samples, ranges, padded = [], [], 0
@@ -77,7 +78,7 @@ def to_hu(
         ranges += [raw.min(), raw.max()]
         if _has_padding(s):
             padding = s.stored == _as_stored(s.padding, s.stored.dtype)
-            padded += np.count_nonzero(padding)
+            padded += int(np.count_nonzero(padding))
             raw[padding] = AIR_HU
         hu[k] = clamp_hu(raw)
     rescales = sorted({(s.slope, s.intercept) for s in slices})
@@ -89,9 +90,9 @@ def to_hu(
     }
 
 
-def _as_stored(padding: int | None, dtype: np.dtype[np.integer]) -> np.integer:
+def _as_stored(padding: int | None, dtype: np.dtype[np.integer]) -> NDArray[np.integer]:
     """The padding value in the type of the pixels: 63536 (unsigned) is -2000 (signed)."""
-    return np.array((padding or 0) & 0xFFFF, np.uint16).astype(dtype)[()]
+    return np.array((padding or 0) & 0xFFFF, np.uint16).astype(dtype)
 
 
 def _has_padding(s: Slice) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prdit.data.quality import QualityRow
+from prdit.data.quality import Facts, QualityRow
 from prdit.data.scan import Excluded, Scan, geometry_facts
 from prdit.data.slices import Slice, to_hu
 
@@ -167,7 +167,7 @@ def _without_isolated_ends(
     return ordered[start:stop], flags
 
 
-def _spacing_facts(heights: NDArray[np.float64]) -> dict[str, float | int]:
+def _spacing_facts(heights: NDArray[np.float64]) -> Facts:
     steps = np.diff(heights)
     median = float(np.median(steps))
     return {

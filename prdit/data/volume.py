@@ -7,16 +7,18 @@ import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel import orientations
+from nibabel.filebasedimages import ImageFileError
 from numpy.typing import ArrayLike, NDArray
 
 from prdit.errors import UserError
 from prdit.files import atomic
 
-_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError)
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError)
 _MAX_OBLIQUITY = 1e-3
 """Largest off-axis direction cosine that still counts as axial: 0.1 mm over 10 cm."""
 
@@ -112,8 +114,8 @@ def _gzip(payload: bytes) -> bytes:
 
 
 def _to_lps(
-    values: NDArray[np.generic], ras_from_ijk: NDArray[np.float64]
-) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+    values: NDArray[Any], ras_from_ijk: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Permute and flip [i, j, k] so that its axes run to left, back and head."""
     current = orientations.io_orientation(ras_from_ijk)
     turn = orientations.ornt_transform(current, orientations.axcodes2ornt("LPS"))
@@ -131,7 +133,7 @@ def _refuse_oblique(path: Path, lps_from_xyz: NDArray[np.float64]) -> None:
         )
 
 
-def _as_int16(values: NDArray[np.generic]) -> NDArray[np.int16]:
+def _as_int16(values: NDArray[Any]) -> NDArray[np.int16]:
     if values.dtype == np.int16:
         return values
     limits = np.iinfo(np.int16)

@@ -1,4 +1,4 @@
-"""Random numbers by address: each is a function of (seed, purpose, index), never of what came before.
+"""Random numbers by address: functions of (seed, purpose, index), not of what came before.
 
 Philox 4x32-10 (Salmon et al., SC 2011) in plain tensor operations: the same numbers on every
 device, at every batch size and in every order.

@@ -32,7 +32,8 @@ def resnet_3d(name: str) -> nn.Module:
         bias_downsample=False,
         conv1_t_stride=2,
     )
-    for layer, dilation in ((network.layer3, 2), (network.layer4, 4)):
+    for part, dilation in (("layer3", 2), ("layer4", 4)):
+        layer = network.get_submodule(part)
         for conv in (m for m in layer.modules() if isinstance(m, nn.Conv3d)):
             conv.stride = (1, 1, 1)
             if conv.kernel_size == (3, 3, 3):
@@ -53,7 +54,7 @@ def load_medicalnet(network: nn.Module, path: Path) -> None:
     """Load MedicalNet weights, every key or none. Raises UserError if the file does not fit."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever a file that is no checkpoint provokes
         raise UserError(f"cannot read the feature weights {path}: {error}") from None
     state = {k.removeprefix("module."): v for k, v in found.get("state_dict", found).items()}
     wanted = network.state_dict()

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy with an RBF kernel (Gretton et al., 2012), in the released code's form."""
+"""Maximum mean discrepancy with an RBF kernel (Gretton et al., 2012), as released."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The Global Residual DiT (section 3.2): attention over all patches, added to the local estimate."""
+"""The Global Residual DiT (section 3.2): attention over all patches refines the local estimate."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -80,7 +82,7 @@ class GlobalDiT(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = PatchEmbedding(patch_width, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.blocks: Sequence[Block] = nn.ModuleList(Block(width, heads) for _ in range(depth))  # type: ignore[assignment]
         self.modulation = nn.Linear(width, 2 * width)
         self.head = nn.Linear(width, out)
         self.register_buffer("position", position_code(grid, width), persistent=False)
@@ -94,6 +96,6 @@ class GlobalDiT(nn.Module):
         shift, scale = self.modulation(F.silu(c)).chunk(2, dim=1)
         return self.head(modulate(normalise(x), shift, scale))
 
-    def zero_initialised(self) -> list[nn.Module]:
+    def zero_initialised(self) -> list[nn.Linear]:
         """The layers that start at zero (Table 10), so that a fresh DiT changes nothing."""
         return [*(block.modulation for block in self.blocks), self.modulation, self.head]

@@ -46,14 +46,15 @@ def run(recipe: FigureRecipe, *, real: Path, cards: list[Path], figure: Path) ->
 def draw(
     rows: list[list[np.ndarray]], names: list[str], window: tuple[float, float], spacing_mm: float
 ) -> Figure:
-    """Middle slices of HU volumes [S, S, S]: a line per row, a group of columns per view."""
+    """Slices of HU volumes [S, S, S]: a line per row, a group of columns per view."""
     figure = plt.figure(figsize=(SHOWN * len(VIEWS) + 1.4, len(rows) + 0.6), layout="constrained")
-    label, *panels = figure.subfigures(1, 1 + len(VIEWS), width_ratios=[1.2, *[SHOWN] * len(VIEWS)])
+    widths = [1.2, *[SHOWN] * len(VIEWS)]
+    label, *panels = list(figure.subfigures(1, len(widths), width_ratios=widths))
     for view, panel in zip(VIEWS, panels, strict=True):
         panel.suptitle(view, fontsize=11)
         for line, volumes in zip(blank(panel, len(rows), SHOWN), rows, strict=True):
             for axis, hu in zip(line, volumes, strict=False):
-                axis.imshow(middle(hu, view), cmap="gray", vmin=window[0], vmax=window[1])
+                axis.imshow(slice_of(hu, view), cmap="gray", vmin=window[0], vmax=window[1])
     label.suptitle(" ", fontsize=11)
     for (axis,), name in zip(blank(label, len(rows), 1), names, strict=True):
         axis.text(0.5, 0.5, name, ha="center", va="center", fontsize=9)
@@ -74,18 +75,22 @@ def blank(panel: SubFigure, lines: int, columns: int) -> np.ndarray:
     return axes
 
 
-def middle(hu: np.ndarray, view: str) -> np.ndarray:
-    """The middle slice of [z, y, x] as radiologists look at it: head up, patient's right at left."""
-    n = hu.shape[0] // 2
+def slice_of(hu: np.ndarray, view: str) -> np.ndarray:
+    """A slice of [z, y, x] as radiologists look at it: head up, the patient's right at left.
+
+    Axial and coronal ones are the middle; the sagittal one goes through the right lung.
+    """
+    n = hu.shape[0]
     match view:
         case "axial":
-            return hu[n]
+            return hu[n // 2]
         case "coronal":
-            return hu[::-1, n]
+            return hu[::-1, n // 2]
         case _:
-            return hu[::-1, :, n]
+            return hu[::-1, :, n // 3]
 
 
 def scale_bar(axis: Axes, spacing_mm: float, size: int) -> None:
+    """A white bar of 100 mm at the lower left of a slice."""
     length = BAR_MM / spacing_mm
     axis.plot([0.5, 0.5 + length], [size - 1.2] * 2, color="white", linewidth=2)

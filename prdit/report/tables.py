@@ -98,15 +98,19 @@ def how(found: pd.DataFrame) -> dict[str, Any]:
 def in_markdown(frame: pd.DataFrame, caption: str) -> str:
     """A caption and a table in which each deviation follows its mean."""
     means = [c for c in frame.columns if not c.endswith(" std") and c != "features"]
-    lines = ["| " + " | ".join(means) + " |", "|" + " --- |" * len(means)]
+    lines = [line(means), line(["---"] * len(means))]
     for _, row in frame.iterrows():
-        cells = [cell(row[c], row.get(f"{c} std"), c) for c in means]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(line([cell(row[c], row.get(f"{c} std"), c) for c in means]))
     networks = ", ".join(sorted(frame["features"].unique()))
     note = f"Features: {networks}."
     if "not MedicalNet" in networks:
         note += " Numbers compare with each other, **not with the paper's**."
     return "\n".join([caption, "", *lines, "", note, ""])
+
+
+def line(cells: list[str]) -> str:
+    """One line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def cell(value: Any, std: Any, column: str) -> str:
@@ -121,8 +125,8 @@ def cell(value: Any, std: Any, column: str) -> str:
 
 
 CAPTIONS = {
-    "table_1": "**Table 1.** Unconditional generation. 3D FID x10^3 and MMD, lower is better; mean ±"
-    " standard deviation over sampling seeds. Real data: real volumes against other real ones,"
+    "table_1": "**Table 1.** Unconditional generation. 3D FID x10^3 and MMD, lower is better;"
+    " mean ± standard deviation over sampling seeds. Real data: real volumes against other real ones,"
     " the best that can be expected of so many volumes.",
     "table_4": "**Table 4 (right).** Predictor steps k; k = 1 is cold sampling.",
 }
