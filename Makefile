@@ -6,7 +6,7 @@ quickstart: .venv  ## from DICOM to Table 1 on this machine's CPU
 	snakemake --profile workflow/profiles/local --configfile config/quickstart.yaml
 	@echo "Done. Tables, figures and volumes are in results/quickstart; results/README.md says what is where."
 
-test: lint  ## everything fast; under 20 minutes on two cores
+test: lint quickstart  ## everything fast; under 20 minutes on two cores
 	pytest -n 2 --dist worksteal -m "not slow"
 
 test-full: .venv  ## whatever `make test` leaves out

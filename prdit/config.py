@@ -78,7 +78,7 @@ class Dataset(Entry):
 
 
 class Training(Entry):
-    """One training (A.9.2). Its length is in volumes seen, whatever the batch and number of GPUs."""
+    """One training (A.9.2). Its length is in volumes seen, whatever batch and GPU count."""
 
     volumes: int = Field(ge=1, description="Length: number of volumes seen.")
     batch: int = Field(64, ge=1, description="Volumes per optimizer step, over all GPUs.")

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(scope="session")
-def real_ct() -> Path:
-    """The folder of real chest CTs, which lies beside the repository and is not part of it."""
-    folder = Path(__file__).resolve().parents[1].parent / "shared" / "real_ct"
+def shared() -> Path:
+    """A folder of data beside the repository that some tests compare with; no part of it."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no data to compare with at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_ct(shared: Path) -> Path:
+    """The folder of real chest CTs."""
+    folder = shared / "real_ct"
     if not folder.is_dir():
         pytest.skip(f"no real CT scans at {folder}")
     return folder
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def workflow_copy(tmp_path: Path) -> Path:
+    """A copy of the workflow to break: what git tracks or would track, without results."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    copy = tmp_path / "copy"
+    for name in filter(None, names):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    return copy

@@ -218,6 +218,34 @@ def test_short_steps_are_resampled_from_true_positions(series: Series, tmp_path:
     np.testing.assert_allclose(scan.hu[:, 5, 5], z, atol=1)
 
 
+def steps(count: int, usual: float, odd: dict[int, float]) -> list[float]:
+    return [odd.get(k, usual) for k in range(count)]
+
+
+LIDC = {  # the faulty series of LIDC-IDRI: their steps, what is mended, slices and spacing after
+    "0418": (steps(230, 1.25, dict.fromkeys((3, 50, 60, 70, 90), 0)), "5 differing", 226, 1.25),
+    "0123": (steps(260, 1.25, {100: 0.5, 101: 0.75, 102: 0.5}), "z resampled", 259, 1.25),
+    "0267": (steps(120, 2.5, {40: 0.5, 80: 0.5}), "z resampled", 119, 2.5),
+    "0672": (steps(500, 0.625, dict.fromkeys((40, 80, 300), 1.25)), "z resampled", 504, 0.625),
+    "0514": (steps(141, 2.0, {0: 38}), "1 isolated end", 141, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", LIDC)
+def test_the_faulty_series_of_lidc_are_mended(tmp_path: Path, name: str) -> None:
+    dz, flag, count, spacing = LIDC[name]
+    hu = np.tile(np.arange(len(dz) + 1, dtype=np.int16)[:, None, None], (1, 4, 4))
+    slices = list(series_datasets(Volume(hu, (spacing, 1.0, 1.0)), patient_id=name))
+    for dataset, z in zip(slices, np.cumsum([0, *dz]), strict=True):
+        dataset.ImagePositionPatient = [0, 0, float(z)]
+    save_datasets(tmp_path, slices)
+    scan = read_series(tmp_path)
+    (found,) = scan.flags
+    assert found.startswith(flag)
+    assert len(scan.hu) == count
+    assert scan.spacing_xyz[2] == pytest.approx(spacing)
+
+
 @pytest.mark.parametrize(("signed", "tag"), [(1, -2000), (0, 63536)])
 def test_padding_becomes_air(series: Series, tmp_path: Path, signed: int, tag: int) -> None:
     truth = TRUTH.hu.copy()

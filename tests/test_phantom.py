@@ -49,8 +49,10 @@ def lung_litres(volume: Volume) -> float:
 
 def test_the_same_subject_is_the_same_volume() -> None:
     first, second = (thorax(3, 5, SPACING_MM, SHAPE) for _ in range(2))
-    assert first.hu.dtype == np.int16 and first.hu.shape == SHAPE
-    assert first.spacing_mm == SPACING_MM and first.origin_mm == (-158.0, -190.0, -190.0)
+    assert first.hu.dtype == np.int16
+    assert first.hu.shape == SHAPE
+    assert first.spacing_mm == SPACING_MM
+    assert first.origin_mm == (-158.0, -190.0, -190.0)
     np.testing.assert_array_equal(first.hu, second.hu)
 
 
@@ -74,12 +76,14 @@ def test_tissues_have_their_hounsfield_units(chests: list[Volume]) -> None:
         assert 20 < at(chest, -130, 0, -60) < 150  # liver
         vertebra = at(chest, 17, float(spine_centre(anatomy, np.float64(17.0))), 0)
         assert 130 < vertebra < 400
-        assert chest.hu.min() >= -1024 and 400 < chest.hu.max() <= 3071
+        assert chest.hu.min() >= -1024
+        assert 400 < chest.hu.max() <= 3071
 
 
 def test_lungs_have_the_size_of_lungs(chests: list[Volume]) -> None:
     litres = [lung_litres(chest) for chest in chests]
-    assert min(litres) > 2.3 and max(litres) < 6.0
+    assert min(litres) > 2.3
+    assert max(litres) < 6.0
     assert max(litres) > 1.2 * min(litres)
 
 
@@ -106,8 +110,10 @@ def test_acquisitions_vary_and_a_few_are_short(voxel_mm: float) -> None:
     extents = np.array([np.multiply(*scan) for scan in scans])
     short = extents[:, 0] < 256
     assert 0.03 < short.mean() < 0.15
-    assert extents[:, 0].min() > 185 and extents[:, 0].max() <= 340
-    assert extents[:, 2].min() > 315 and extents[:, 2].max() <= 400
+    assert extents[:, 0].min() > 185
+    assert extents[:, 0].max() <= 340
+    assert extents[:, 2].min() > 315
+    assert extents[:, 2].max() <= 400
     assert len({spacing for spacing, _ in scans}) == 200
 
 

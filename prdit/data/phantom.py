@@ -57,8 +57,8 @@ def thorax(
         paint(canvas, anatomy)
     _add_noise(canvas, anatomy)
     hu = np.clip(np.rint(canvas.hu), -1024, 3071).astype(np.int16)
-    origin = tuple(-(n - 1) / 2 * step for n, step in zip(shape, spacing_mm, strict=True))
-    return Volume(hu, spacing_mm, origin)
+    z, y, x = (-(n - 1) / 2 * step for n, step in zip(shape, spacing_mm, strict=True))
+    return Volume(hu, spacing_mm, (z, y, x))
 
 
 def _trunk_half_axes(anatomy: Anatomy, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +134,7 @@ def _paint_lungs(canvas: Canvas, anatomy: Anatomy) -> None:
 def _parenchyma(anatomy: Anatomy, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Patchy density of lung tissue in HU: a few waves, so that every grid sees the same one."""
     rng = anatomy.stream(body.TEXTURE)
-    texture = np.float32(0.0)
+    texture: np.ndarray = np.zeros((1, 1, 1))
     for wavelength in (70.0, 45.0, 30.0, 20.0):
         waves = [
             np.cos(axis * (2 * np.pi / (wavelength * rng.uniform(0.8, 1.3))) + rng.uniform(0, 6.3))

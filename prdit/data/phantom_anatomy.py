@@ -142,6 +142,7 @@ def heart_frame(anatomy: Anatomy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def heart_distance(anatomy: Anatomy, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Distance in mm to the tilted ellipsoid of the heart."""
     centre, half, rotation = heart_frame(anatomy)
     offsets = rotated((z, y, x), centre, rotation)
     return superquadric(*((o, float(h), 2.0) for o, h in zip(offsets, half, strict=True)))

@@ -8,8 +8,10 @@ of points.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 Region = tuple[slice, slice, slice]
+Corner = tuple[float, ...] | np.ndarray
 # Beyond every scan: shapes with this reach run off the field.
 FAR_MM = 400.0
 
@@ -19,7 +21,8 @@ def superquadric(*terms: tuple[np.ndarray, np.ndarray | float, float]) -> np.nda
 
     Each term is (offset in mm, half axis in mm, exponent); offsets and half axes broadcast.
     """
-    level, slope_sq = -1.0, 1e-12
+    level: np.ndarray | float = -1.0
+    slope_sq: np.ndarray | float = 1e-12
     for offset, half_axis, exponent in terms:
         ratio = np.abs(offset / half_axis)
         shoulder = ratio ** (exponent - 1)
@@ -36,10 +39,10 @@ def rotated(
     return [sum(float(w) * o for w, o in zip(row, offsets, strict=True)) for row in rotation]
 
 
-def tubes(points_mm: np.ndarray, radius_mm: np.ndarray | float) -> np.ndarray:
+def tubes(points_mm: np.ndarray, radius_mm: ArrayLike) -> np.ndarray:
     """Segments [N-1, 8] of a polyline [N, 3]: start zyx, end zyx, start and end radius, in mm."""
-    radius_mm = np.broadcast_to(radius_mm, len(points_mm))
-    ends = np.stack([radius_mm[:-1], radius_mm[1:]], axis=1)
+    radii = np.broadcast_to(radius_mm, len(points_mm))
+    ends = np.stack([radii[:-1], radii[1:]], axis=1)
     return np.concatenate([points_mm[:-1], points_mm[1:], ends], axis=1)
 
 
@@ -77,7 +80,7 @@ class Canvas:
             for n, step in zip(shape, spacing_mm, strict=True)
         ]
 
-    def region(self, low_mm: tuple[float, ...], high_mm: tuple[float, ...]) -> Region:
+    def region(self, low_mm: Corner, high_mm: Corner) -> Region:
         """Voxels that a shape between two zyx corners can touch; empty where it is off the grid."""
         bounds = []
         for axis, step, low, high in zip(self._axes, self.spacing_mm, low_mm, high_mm, strict=True):
@@ -85,7 +88,8 @@ class Canvas:
             start = max(int((low - self.voxel_mm - float(axis[0])) / step), 0)
             stop = min(int((high + margin) / step) + 1, len(axis))
             bounds.append(slice(start, max(stop, start)))
-        return tuple(bounds)
+        z, y, x = bounds
+        return z, y, x
 
     def axes(self, region: Region) -> list[np.ndarray]:
         """Voxel centres in mm, shapes [d, 1, 1], [1, h, 1] and [1, 1, w]."""

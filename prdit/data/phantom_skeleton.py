@@ -22,6 +22,7 @@ _LOWEST_VERTEBRA_MM = -190.0
 
 
 def paint_skeleton(canvas: Canvas, anatomy: Anatomy) -> None:
+    """All bones of the thorax, the spine first."""
     _paint_spine(canvas, anatomy)
     _paint_ribs(canvas, anatomy)
     _paint_sternum(canvas, anatomy)

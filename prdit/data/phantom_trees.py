@@ -22,6 +22,7 @@ _LOBES = np.array(
 
 
 def hilum(side: int) -> np.ndarray:
+    """Where vessels and bronchus enter the lung of a side: [3], zyx in mm."""
     return np.array([4.0, 6.0, side * 32.0])
 
 

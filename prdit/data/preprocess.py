@@ -106,8 +106,8 @@ def _coarse(
 def _lung_kept(scan: Scan, size: int, spacing_mm: float) -> float | None:
     """Share of the lung voxels of the whole scan inside the cube; None if there is no lung."""
     stride_xyz = _strides(scan.spacing_xyz)
-    coarse, _ = _coarse(scan.hu, scan.spacing_xyz[::-1])
-    lung_xyz = np.argwhere(lung_mask(coarse))[:, ::-1] * stride_xyz
+    lung = lung_mask(*_coarse(scan.hu, scan.spacing_xyz[::-1]))
+    lung_xyz = np.argwhere(lung)[:, ::-1] * stride_xyz
     if len(lung_xyz) == 0:
         return None
     from_centre = scan.to_patient(lung_xyz) - scan.centre_xyz

@@ -138,6 +138,6 @@ def _pixels(file: str, header: Dataset) -> NDArray[np.integer]:
     if found == 0 or (found < expected and not syntax.is_compressed):
         raise Excluded(f"{file} is truncated: {found} of {expected} bytes of pixels")
     try:
-        return pixel_array(header, raw=True, view_only=True)
+        return pixel_array(header, raw=True)
     except Exception as error:  # decoders of compressed pixels raise whatever they like
         raise Excluded(f"{file} holds {syntax.name} pixels that cannot be decoded") from error

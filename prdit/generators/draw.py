@@ -49,5 +49,5 @@ def run(recipe: SampleRecipe, *, weights: Path, card: Path, batch: int, threads:
 
 def in_hu(x: np.ndarray, window: tuple[float, float], spacing_mm: float) -> Volume:
     """A volume [S, S, S] in [-1, 1], clamped to it, as HU on a grid centred on the origin."""
-    origin = tuple(-spacing_mm * (n - 1) / 2 for n in x.shape)
-    return Volume(from_window(x, *window), (spacing_mm,) * 3, origin)  # type: ignore[arg-type]
+    start = -spacing_mm * (x.shape[0] - 1) / 2
+    return Volume(from_window(x, *window), (spacing_mm,) * 3, (start,) * 3)

@@ -59,7 +59,7 @@ class PRDiTGenerator(Generator):
         eps = self.process.noise(training.seed, "training noise", index, self.size)
         found = losses(self.network(self.process.diffuse(x0, eps, t), t), eps, x0)
         self.optimizer.zero_grad()
-        found["loss"].backward()  # type: ignore[no-untyped-call]
+        found["loss"].backward()
         changed = self.optimizer.param_groups[0]["params"]
         found["gradient"] = torch.nn.utils.clip_grad_norm_(changed, training.clip, foreach=True)
         self.optimizer.step()

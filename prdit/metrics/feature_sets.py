@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
+from prdit.data.samples import read_samples
 from prdit.data.store import open_store
-from prdit.data.volume import from_window, read_nifti, to_window
+from prdit.data.volume import from_window, to_window
 from prdit.errors import UserError
 from prdit.files import atomic, read_json, sha256
 from prdit.recipes import FeaturesRecipe
@@ -81,38 +83,16 @@ def real_volumes(array: Path) -> tuple[Iterator[np.ndarray], list[str], list[flo
     """The store's volumes, rounded to whole HU as generated ones are; their ids; the window."""
     store = open_store(array)
     low, high = store.window
-
-    def volumes() -> Iterator[np.ndarray]:
-        for i in range(len(store.series)):
-            yield to_window(from_window(store.volume(i), low, high), low, high)
-
-    return volumes(), store.series, [low, high]
+    hu = (from_window(store.volume(i), low, high) for i in range(len(store.series)))
+    return (to_window(volume, low, high) for volume in hu), store.series, [low, high]
 
 
 def generated_volumes(cards: list[Path]) -> tuple[Iterator[np.ndarray], list[str], list[float]]:
-    """The samples that cards name, checked against their sha256; their names; the window.
-
-    Raises:
-        UserError: a file is missing or has changed.
-    """
+    """The samples that cards name, their file names, and the window."""
     told = {path: read_json(path) for path in cards}
-    files = {
-        path.parent / name: sha
-        for path, card in told.items()
-        for name, sha in card["files"].items()
-    }
     low, high = told[cards[0]]["window"]
-
-    def volumes() -> Iterator[np.ndarray]:
-        for file, expected in files.items():
-            if not file.is_file() or sha256(file) != expected:
-                raise UserError(
-                    f"sample {file} is missing or has changed since it was drawn; delete the .json"
-                    " card beside it to have it drawn again"
-                )
-            yield to_window(read_nifti(file).hu, low, high)
-
-    return volumes(), [file.name for file in files], [low, high]
+    volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
+    return volumes, [name for card in told.values() for name in sorted(card["files"])], [low, high]
 
 
 def read(path: Path) -> FeatureSet:
@@ -121,5 +101,5 @@ def read(path: Path) -> FeatureSet:
         with np.load(path, allow_pickle=False) as file:
             card = json.loads(str(file["card"]))
             return FeatureSet(file["features"], [str(n) for n in file["names"]], card)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise UserError(f"cannot read {path}: {error}; delete it to have it made again") from None

@@ -40,12 +40,17 @@ def floor_sets(features: np.ndarray, reference: int, volumes: int) -> tuple[np.n
     """Two disjoint sets of real features, of the two sizes asked for or smaller in proportion.
 
     They alternate through the sorted ids, so that neither is the collection's beginning.
+
+    Raises:
+        UserError: fewer than 4 real volumes.
     """
-    share = min(1.0, len(features) / (reference + volumes))
-    take = max(2, int(reference * share)), max(2, int(volumes * share))
-    chosen = np.linspace(0, len(features) - 1, sum(take)).round().astype(int)
-    second = np.linspace(0, sum(take) - 1, take[1]).round().astype(int)
-    first = np.setdiff1d(np.arange(sum(take)), second)
+    total = min(len(features), reference + volumes)
+    if total < 4:
+        raise UserError(f"{len(features)} real volumes cannot be split in two sets; use 4 at least")
+    size = min(max(2, round(total * volumes / (reference + volumes))), total - 2)
+    chosen = np.linspace(0, len(features) - 1, total).round().astype(int)
+    second = np.linspace(0, total - 1, size).round().astype(int)
+    first = np.setdiff1d(np.arange(total), second)
     return features[chosen[first]], features[chosen[second]]
 
 

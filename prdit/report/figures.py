@@ -7,9 +7,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from prdit.data.samples import read_samples
 from prdit.data.store import open_store
-from prdit.data.volume import from_window, read_nifti
-from prdit.files import atomic, read_json
+from prdit.data.volume import from_window
+from prdit.files import atomic
 from prdit.recipes import FigureRecipe
 
 matplotlib.use("Agg")
@@ -35,8 +36,7 @@ def run(recipe: FigureRecipe, *, real: Path, cards: list[Path], figure: Path) ->
     held_out = [i for i, part in enumerate(store.parts) if part == "held-out"][:SHOWN]
     rows = [[from_window(store.volume(i), *store.window) for i in held_out]]
     for card in cards:
-        names = sorted(read_json(card)["files"])[:SHOWN]
-        rows.append([read_nifti(card.parent / name).hu for name in names])
+        rows.append([volume.hu for volume in read_samples(card, SHOWN)])
     drawing = draw(rows, [f"Real\n{recipe.dataset}", *recipe.rows], store.window, store.spacing_mm)
     with atomic(figure) as partial:
         drawing.savefig(partial, format=figure.suffix[1:], dpi=200, metadata={"Software": None})
@@ -49,7 +49,7 @@ def draw(
     """Slices of HU volumes [S, S, S]: a line per row, a group of columns per view."""
     figure = plt.figure(figsize=(SHOWN * len(VIEWS) + 1.4, len(rows) + 0.6), layout="constrained")
     widths = [1.2, *[SHOWN] * len(VIEWS)]
-    label, *panels = list(figure.subfigures(1, len(widths), width_ratios=widths))
+    label, *panels = np.asarray(figure.subfigures(1, len(widths), width_ratios=widths)).flat
     for view, panel in zip(VIEWS, panels, strict=True):
         panel.suptitle(view, fontsize=11)
         for line, volumes in zip(blank(panel, len(rows), SHOWN), rows, strict=True):

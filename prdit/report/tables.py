@@ -126,7 +126,7 @@ def cell(value: Any, std: Any, column: str) -> str:
 
 CAPTIONS = {
     "table_1": "**Table 1.** Unconditional generation. 3D FID x10^3 and MMD, lower is better;"
-    " mean ± standard deviation over sampling seeds. Real data: real volumes against other real ones,"
-    " the best that can be expected of so many volumes.",
+    " mean ± standard deviation over sampling seeds. Real data: real volumes against other real"
+    " ones, the best that can be expected of so many volumes.",
     "table_4": "**Table 4 (right).** Predictor steps k; k = 1 is cold sampling.",
 }

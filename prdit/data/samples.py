@@ -1,0 +1,28 @@
+"""Generated volumes as a card names them, each checked against its sha256 before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from prdit.data.volume import Volume, read_nifti
+from prdit.errors import UserError
+from prdit.files import read_json, sha256
+
+
+def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
+    """The volumes that lie beside a card, in order of their numbers; the first `count`, or all.
+
+    Raises:
+        UserError: one is missing, or no longer what was drawn.
+    """
+    files = sorted(read_json(card)["files"].items())
+    for name, drawn in islice(files, count):
+        path = card.parent / name
+        if not path.is_file() or sha256(path) != drawn:
+            raise UserError(
+                f"sample {path} is missing or has changed since it was drawn; delete {card.name}"
+                " beside it to have it drawn again"
+            )
+        yield read_nifti(path)

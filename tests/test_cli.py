@@ -1,0 +1,218 @@
+"""The command line on bad input: one sentence, exit status 2, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import pydicom
+import pytest
+
+from prdit.cli import STEPS, main
+from prdit.data.dicom_writer import save_datasets, series_datasets, write_series
+from prdit.data.phantom import thorax
+from prdit.data.quality import read_rows
+from prdit.data.volume import Volume
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def chest() -> Volume:
+    return thorax(0, 0, (10.0, 10.0, 10.0), (30, 36, 36))
+
+
+@pytest.fixture
+def series(chest: Volume, tmp_path: Path) -> Path:
+    folder = tmp_path / "series"
+    write_series(folder, chest, patient_id="P")
+    return folder
+
+
+def by_height(folder: Path) -> list[Path]:
+    def height(path: Path) -> float:
+        return float(pydicom.dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])
+
+    return sorted(folder.glob("*.dcm"), key=height)
+
+
+def refused(capsys: pytest.CaptureFixture[str], scan: Path, *options: str) -> str:
+    """What `prdit preprocess` says as it refuses; nothing may be left of the output."""
+    before = fingerprint(scan)
+    out = scan.parent / "out" / "volume.nii.gz"
+    arguments = ["preprocess", str(scan), str(out), "--size", "32", "--spacing-mm", "8", *options]
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert not out.parent.exists() or not list(out.parent.iterdir())
+    assert fingerprint(scan) == before, "the input was changed"
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def fingerprint(scan: Path) -> dict[str, str]:
+    files = [p for p in sorted(scan.rglob("*")) if p.is_file()] if scan.is_dir() else []
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_a_good_series(series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "volume.nii.gz"
+    assert main(["preprocess", str(series), str(out), "--size", "32", "--spacing-mm", "8"]) == 0
+    (row,) = read_rows(tmp_path / "volume.csv")
+    assert row.status == "ok"
+    assert capsys.readouterr().out.startswith(f"{out}: ok; lungs ")
+    image = nib.load(out)
+    assert image.shape == (32, 32, 32)
+    assert image.header.get_zooms() == (8, 8, 8)
+
+
+def test_a_folder_without_dicom(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("no images here")
+    said = refused(capsys, folder)
+    assert said == (
+        f"prdit preprocess: {folder} holds no DICOM files (sub-folders are not searched)\n"
+    )
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "there is no image file" in refused(capsys, tmp_path / "nowhere")
+
+
+def test_two_series_in_one_folder(
+    series: Path, chest: Volume, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uid = write_series(series, chest, patient_id="P", series_number=2)
+    said = refused(capsys, series)
+    assert "holds 2 CT series; choose one with --series UID: " in said
+    assert uid in said
+    out = series.parent / "volume.nii"
+    words = ["preprocess", str(series), str(out), "--size", "16", "--spacing-mm", "16"]
+    assert main([*words, "--series", uid]) == 0
+
+
+def test_a_truncated_file(series: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    victim = by_height(series)[10]
+    victim.write_bytes(victim.read_bytes()[:-500])
+    said = refused(capsys, series)
+    assert f"{series} cannot be used: {victim.name} is truncated: 2092 of 2592 bytes" in said
+
+
+def test_missing_slices(series: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for victim in by_height(series)[10:12]:
+        victim.unlink()
+    assert "cannot be used: missing slices: a gap of 30.0 mm at" in refused(capsys, series)
+
+
+def test_one_missing_slice_is_bridged_and_said(
+    series: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_height(series)[10].unlink()
+    out = series.parent / "volume.nii"
+    assert main(["preprocess", str(series), str(out), "--size", "32", "--spacing-mm", "8"]) == 0
+    assert "fixed (z resampled onto even steps)" in capsys.readouterr().out
+
+
+def test_duplicate_slices_are_dropped_and_said(
+    series: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = by_height(series)[10]
+    copy = pydicom.dcmread(original)
+    copy.SOPInstanceUID = copy.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    copy.save_as(series / "copy.dcm")
+    out = series.parent / "volume.nii"
+    assert main(["preprocess", str(series), str(out), "--size", "32", "--spacing-mm", "8"]) == 0
+    assert "fixed (1 duplicate slices dropped)" in capsys.readouterr().out
+
+
+def test_a_series_that_is_not_ct(
+    chest: Volume, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datasets = list(series_datasets(chest, patient_id="P"))
+    for dataset in datasets:
+        dataset.Modality = "MR"
+    folder = tmp_path / "series"
+    save_datasets(folder, datasets)
+    assert "cannot be used: not a CT volume: modality MR" in refused(capsys, folder)
+
+
+def test_an_image_that_is_no_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scan.mha"
+    path.write_text("nothing of the kind")
+    assert f"cannot read {path} as a medical image" in refused(capsys, path)
+
+
+def test_an_output_that_is_no_nifti(series: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preprocess", str(series), str(series.parent / "volume.dcm")]) == 2
+    assert "volume.dcm is no NIfTI name; end it in .nii.gz" in capsys.readouterr().err
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder nobody can write to: root ignores permissions, so root gets a read-only mount."""
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        yield folder
+        folder.chmod(0o755)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("running as root, and read-only folders cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_folder(
+    series: Path, read_only: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = read_only / "volume.nii.gz"
+    assert main(["preprocess", str(series), str(out), "--size", "16", "--spacing-mm", "16"]) == 2
+    assert f"cannot write {out}" in capsys.readouterr().err
+
+
+def test_a_read_only_results_folder_stops_the_workflow(
+    read_only: Path, workflow_copy: Path
+) -> None:
+    shutil.rmtree(workflow_copy / "results")
+    (workflow_copy / "results").symlink_to(read_only)
+    done = subprocess.run(
+        ["snakemake", "-n", "--configfile", "config/quickstart.yaml"],
+        cwd=workflow_copy,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "results go to results/quickstart, but " in done.stdout
+    assert "cannot be written to; make it writable" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("step", sorted(STEPS))
+def test_every_step_explains_itself(step: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([step, "--help"])
+    assert caught.value.code == 0
+    assert "--" in capsys.readouterr().out
+
+
+def test_a_recipe_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["score", "--recipe", "{}", "--real", "a", "--score", str(tmp_path / "b")]
+    assert main(words) == 2
+    assert "--recipe is no ScoreRecipe: " in capsys.readouterr().err
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prdit", "--help"], cwd=ROOT, capture_output=True, check=True
+    )
+    assert b"preprocess SCAN OUT.nii.gz" in done.stdout

@@ -1,0 +1,156 @@
+"""The config tells every mistake in one plain sentence, and its schema is that of the models."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from prdit.config import Config
+from prdit.config_file import load, load_file
+from prdit.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+GOOD: dict[str, Any] = {
+    "name": "small",
+    "datasets": {"chests": {"label": "Chests", "source": {"kind": "phantom"}}},
+    "models": {
+        "local": {"depth": 0, "training": {"volumes": 10}},
+        "PRDiT-4L": {"depth": 4, "start_from": "local", "training": {"volumes": 10}},
+    },
+    "samplers": {"k2": {"k": 2}},
+    "tables": {
+        "table_1": {
+            "datasets": ["chests"],
+            "size": 64,
+            "models": ["PRDiT-4L"],
+            "samplers": ["k2"],
+        }
+    },
+}
+
+MISTAKES = [
+    ("datasetz", {}, "config key 'datasetz' is unknown; did you mean 'datasets'?"),
+    ("models.local.dpeth", 3, "config key 'models.local.dpeth' is unknown; did you mean 'depth'?"),
+    (
+        "models.local.training.learning_rat",
+        1,
+        "config key 'models.local.training.learning_rat' is unknown; did you mean 'learning_rate'?",
+    ),
+    (
+        "models.local.training.learning_rate",
+        "fast",
+        "config key 'models.local.training.learning_rate' is 'fast': input should be a valid number"
+        ", unable to parse string as a number",
+    ),
+    (
+        "models.local.training.volumes",
+        None,
+        "config key 'models.local.training.volumes' is None: input should be a valid integer",
+    ),
+    (
+        "models.local.width",
+        64,
+        "config, models.local: width 64 is no multiple of 6, which the 3D position code needs;"
+        " write 60 or 66",
+    ),
+    (
+        "models.local.patch",
+        7,
+        "config, models.local: patch 7 must exceed stride 8 by an even number, or equal it"
+        " (no overlap)",
+    ),
+    (
+        "models.local.width",
+        384,
+        "config: models.PRDiT-4L.width is 768 but 384 in 'local', whose Local Denoiser it starts"
+        " from; write the same value in both",
+    ),
+    (
+        "datasets.chests.source.cuont",
+        5,
+        "config key 'datasets.chests.source.cuont' is unknown; did you mean 'count'?",
+    ),
+    (
+        "datasets.chests.window",
+        {"low": 100, "high": 0},
+        "config, datasets.chests.window: low (100 HU) must be below high (0 HU)",
+    ),
+    (
+        "tables.table_1.models",
+        ["PRDiT-5L"],
+        "config: tables.table_1.models: 'PRDiT-5L' is not defined; did you mean 'PRDiT-4L'?",
+    ),
+    (
+        "tables.table_1.size",
+        96,
+        "config: tables.table_1.size: 96 does not divide datasets.chests.grid.size (256), from"
+        " which volumes are average-pooled",
+    ),
+    ("samplers.k2.k", 0.5, "config key 'samplers.k2.k' is 0.5: input should be greater than or"),
+    ("name", "../../etc", "config key 'name' is '../../etc': string should match pattern"),
+]
+
+
+def changed(where: str, value: Any) -> dict[str, Any]:
+    raw = copy.deepcopy(GOOD)
+    *path, last = where.split(".")
+    place = raw
+    for part in path:
+        place = place[part]
+    place[last] = value
+    return raw
+
+
+@pytest.mark.parametrize(("where", "value", "sentence"), MISTAKES)
+def test_a_mistake_is_one_sentence(where: str, value: Any, sentence: str) -> None:
+    load(GOOD)
+    with pytest.raises(UserError) as caught:
+        load(changed(where, value))
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    raw = copy.deepcopy(GOOD)
+    del raw["models"]["local"]["training"]["volumes"]
+    with pytest.raises(UserError, match=r"'models.local.training.volumes' is missing; add it"):
+        load(raw)
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "a: [unclosed"])
+def test_a_file_that_is_no_config(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=str(path)):
+        load_file(path)
+
+
+def test_the_schema_is_that_of_the_models() -> None:
+    committed = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert committed == json.loads(json.dumps(Config.model_json_schema())), "run `make schema`"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "paper"])
+def test_shipped_configs_load_and_are_called_by_their_name(name: str) -> None:
+    assert load_file(ROOT / f"config/{name}.yaml").name == name
+
+
+def locked() -> set[str]:
+    lines = (ROOT / "requirements.lock").read_text().lower().splitlines()
+    return {line.strip() for line in lines}
+
+
+@pytest.mark.parametrize("env", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_environments_pin_the_versions_of_the_lock(env: Path) -> None:
+    deps = yaml.safe_load(env.read_text())["dependencies"]
+    (pins,) = (d["pip"] for d in deps if isinstance(d, dict))
+    assert {pin.lower() for pin in pins} <= locked()
+
+
+def test_the_lock_has_no_local_versions() -> None:
+    assert not [line for line in locked() if "+" in line]

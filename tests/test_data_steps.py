@@ -1,0 +1,175 @@
+"""From raw shards to the packed store: phantoms, quality rows, split by patient, pooling."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prdit.config import Grid, Phantom, Split, Window
+from prdit.data import idc, ledger, phantom_series, preprocess, store
+from prdit.data.quality import QualityRow, read_rows, write_rows
+from prdit.data.raw import read_verified, write_verified
+from prdit.data.volume import Volume, write_nifti
+from prdit.errors import UserError
+from prdit.recipes import LedgerRecipe, PackRecipe, PhantomRecipe, PreprocessRecipe
+
+SOURCE = Phantom(kind="phantom", count=4, voxel_mm=8.0, seed=0)
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two phantoms, preprocessed: the folder that holds raw/ and volumes/."""
+    folder = tmp_path_factory.mktemp("shard")
+    verified = folder / "raw" / "verified.json"
+    phantom_series.run(PhantomRecipe(source=SOURCE, first=1, count=2), verified=verified)
+    quality = folder / "volumes" / "quality.csv"
+    recipe = PreprocessRecipe(grid=Grid(size=32, spacing_mm=8.0))
+    preprocess.run(recipe, verified=verified, quality=quality)
+    return folder
+
+
+def test_phantoms_become_volumes_with_rows(shard: Path) -> None:
+    series = read_verified(shard / "raw" / "verified.json")
+    assert [folder.name for folder in series.values()] == ["PHANTOM-0-0001", "PHANTOM-0-0002"]
+    rows = read_rows(shard / "volumes" / "quality.csv")
+    assert {row.series_uid for row in rows} == set(series)
+    for row in rows:
+        assert row.status == "ok"
+        assert row.patient_id.startswith("PHANTOM-0-000")
+        assert 2000 < (row.lung_ml or 0) < 6000
+        assert (shard / "volumes" / f"{row.series_uid}.nii.gz").is_file()
+
+
+def test_a_shard_is_the_same_wherever_it_is_made(shard: Path, tmp_path: Path) -> None:
+    verified = tmp_path / "verified.json"
+    phantom_series.run(PhantomRecipe(source=SOURCE, first=1, count=2), verified=verified)
+    for path in (shard / "raw").rglob("*.dcm"):
+        assert (tmp_path / path.relative_to(shard / "raw")).read_bytes() == path.read_bytes()
+
+
+def test_a_vanished_series_is_told(tmp_path: Path) -> None:
+    write_verified(tmp_path / "verified.json", {"1.2.3": "gone"})
+    with pytest.raises(UserError, match=r"series 1\.2\.3 is gone from .*gone; delete .*verified"):
+        read_verified(tmp_path / "verified.json")
+
+
+def make_collection(folder: Path, patients: list[str], sizes: int = 16) -> list[Path]:
+    """Quality rows in two shards and a volume for each; series i has all voxels at 10 i HU."""
+    shards = []
+    for number in (0, 1):
+        chosen = list(enumerate(patients))[number::2]
+        path = folder / f"{number:03d}" / "quality.csv"
+        path.parent.mkdir(parents=True)
+        write_rows(
+            path, [QualityRow(series_uid=f"1.{i}", patient_id=p, status="ok") for i, p in chosen]
+        )
+        for i, _ in chosen:
+            hu = np.full((sizes,) * 3, 10 * i, np.int16)
+            write_nifti(path.parent / f"1.{i}.nii.gz", Volume(hu, (2.0, 2.0, 2.0)))
+        shards.append(path)
+    return shards
+
+
+def make_split(folder: Path, patients: list[str], held_out: float = 0.25) -> Path:
+    split = folder / "split.csv"
+    recipe = LedgerRecipe(split=Split(held_out=held_out, seed=0))
+    shards = make_collection(folder, patients)
+    ledger.run(recipe, shards=shards, ledger=folder / "quality.csv", split=split)
+    return split
+
+
+def test_patients_are_split_not_series(tmp_path: Path) -> None:
+    patients = [f"P{i // 2}" for i in range(8)]
+    with make_split(tmp_path, patients).open() as file:
+        rows = list(csv.DictReader(file))
+    parts = {p: {r["part"] for r in rows if r["patient_id"] == p} for p in set(patients)}
+    assert all(len(found) == 1 for found in parts.values())
+    assert sum(found == {"held-out"} for found in parts.values()) == 1
+    assert len(read_rows(tmp_path / "quality.csv")) == 8
+
+
+@given(st.permutations([f"P{i}" for i in range(12)]), st.integers(0, 5))
+def test_the_split_does_not_depend_on_the_order(patients: list[str], seed: int) -> None:
+    found = ledger.held_out_patients(set(patients), 0.25, seed)
+    assert found == ledger.held_out_patients({f"P{i}" for i in range(12)}, 0.25, seed)
+    assert len(found) == 3
+
+
+def test_excluded_series_stay_in_the_ledger_and_leave_the_split(tmp_path: Path) -> None:
+    shards = make_collection(tmp_path, ["A", "B", "C", "D"])
+    rows = read_rows(shards[0])
+    write_rows(shards[0], [replace(rows[0], status="excluded", reason="broken"), *rows[1:]])
+    paths = {"ledger": tmp_path / "quality.csv", "split": tmp_path / "split.csv"}
+    ledger.run(LedgerRecipe(split=Split(held_out=0.4)), shards=shards, **paths)
+    assert len(read_rows(paths["ledger"])) == 4
+    assert "1.0" not in [line.split(",")[0] for line in paths["split"].read_text().splitlines()]
+
+
+def test_too_few_patients_to_split(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"of 2 usable patients a share of 0.1 held out is 0"):
+        make_split(tmp_path, ["A", "B"], held_out=0.1)
+
+
+def test_packing_windows_then_pools(tmp_path: Path) -> None:
+    split = make_split(tmp_path, ["A", "B", "C", "D"])
+    array = tmp_path / "8.npy"
+    recipe = PackRecipe(size=8, window=Window(low=-20, high=20))
+    store.run(recipe, split=split, array=array, index=tmp_path / "8.json")
+    found = store.open_store(array)
+    assert found.series == ["1.0", "1.1", "1.2", "1.3"]
+    assert found.spacing_mm == 4.0
+    assert [found.volume(i).mean() for i in range(4)] == pytest.approx([0, 0.5, 1, 1], abs=1e-4)
+    assert len(found.volumes("train")) + len(found.volumes("held-out")) == 4
+
+
+def test_a_store_whose_files_disagree_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "8.npy", np.zeros((2, 8, 8, 8), "<i2"))
+    about = {"series": ["1"], "parts": ["train"], "window": [-1000, 400], "spacing_mm": 1.0}
+    (tmp_path / "8.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=r"8.npy and its index disagree; delete both"):
+        store.open_store(tmp_path / "8.npy")
+
+
+# Imaging Data Commons: what counts as fetched
+
+
+def manifest_row(folder: Path) -> idc.Series:
+    files = sorted(folder.glob("*.dcm"))
+    uid = next(iter(read_rows(folder.parents[1] / "volumes" / "quality.csv"))).series_uid
+    return idc.Series(uid, "P", "uuid", len(files), sum(f.stat().st_size for f in files))
+
+
+def test_only_whole_series_count_as_fetched(shard: Path) -> None:
+    folder = next(iter(read_verified(shard / "raw" / "verified.json").values()))
+    series = manifest_row(folder)
+    assert idc.mismatch(series, folder) is None
+    more = replace(series, files=series.files + 1)
+    assert idc.mismatch(more, folder) == f"{series.files} files instead of {series.files + 1}"
+    fewer = replace(series, bytes=series.bytes - 1)
+    assert idc.mismatch(fewer, folder) == f"{series.bytes} bytes instead of {series.bytes - 1}"
+    other = replace(series, series_uid="9.9")
+    assert "belongs to series" in (idc.mismatch(other, folder) or "")
+
+
+def test_the_shipped_manifest_is_the_whole_collection() -> None:
+    series = idc.read_manifest(Path(__file__).resolve().parents[1] / "config" / "lidc_idri.csv")
+    assert len(series) == len({one.series_uid for one in series}) == 1018
+    assert len({one.patient_id for one in series}) == 1010
+    assert sum(one.bytes for one in series) == 128_405_916_114
+
+
+def test_without_a_connection_fetching_fails_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idc, "ENDPOINTS", ("http://127.0.0.1:9",))
+    monkeypatch.setattr(idc, "RETRIES", "0")
+    series = idc.Series("1.2", "LIDC-IDRI-0001", "uuid", 3, 100)
+    with pytest.raises(UserError, match=r"series 1\.2 of LIDC-IDRI-0001 could not be fetched"):
+        idc.fetch(series, tmp_path / "1.2")

@@ -1,0 +1,100 @@
+"""Tables are selections of the scores, beside the paper's; plans name what tables need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from prdit import experiments as plan
+from prdit.config_file import load_file
+from prdit.recipes import TableRecipe
+from prdit.report import scores, tables
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPER = load_file(ROOT / "config" / "paper.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def make_scores(folder: Path) -> Path:
+    """Scores of everything the paper config's tables need: FID (seed + 1) / 1000, MMD 0.2."""
+    files = []
+    sets = [*plan.scored(PAPER), plan.Sampled("lidc", 128, plan.FLOOR, "-", 0)]
+    for number, one in enumerate(sets):
+        card = {"network": "MedicalNet resnet50", "volumes": 1000, "reference": 1000}
+        metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2}
+        path = folder / f"{number}.json"
+        path.write_text(json.dumps({**one._asdict(), "metrics": metrics, "card": card}))
+        files.append(path)
+    scores.run(scores=files, table=folder / "scores.csv")
+    return folder / "scores.csv"
+
+
+def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
+    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, name))
+    paths = {"csv": folder / "t.csv", "markdown": folder / "t.md"}
+    published = ROOT / "config" / "published.yaml"
+    tables.run(recipe, scores=make_scores(folder), published=published, **paths)
+    return pd.read_csv(paths["csv"]), paths["markdown"].read_text()
+
+
+def test_table_1(tmp_path: Path) -> None:
+    frame, text = make_table(tmp_path, "table_1")
+    assert frame["Model"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L", "Real data"]
+    first = frame.iloc[0]
+    assert first["FID x10^3"] == pytest.approx(2.0)  # the mean of 1, 2 and 3
+    assert first["FID x10^3 std"] == pytest.approx(1.0)
+    assert (first["paper FID x10^3"], first["paper MMD std"]) == (2.04, 0.009)
+    assert first["seeds"] == 3
+    line = "| LIDC-IDRI | PRDiT-4L | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 2.04 ± 0.18 | 0.1852 ± 0.0090 "
+    assert line in text
+    assert "not with the paper's" not in text
+
+
+def test_table_4(tmp_path: Path) -> None:
+    frame, text = make_table(tmp_path, "table_4")
+    assert frame["k"].tolist() == [1, 2, 3, 4]
+    assert frame["paper FID x10^3"].tolist() == [8.889, 2.173, 3.112, 4.184]
+    assert frame["FID x10^3"].tolist() == [1.0] * 4
+    assert "| LIDC-IDRI | PRDiT-4L | 2 | 1.00 | 0.2000 | 2.17 | 0.1849 | 1 | 1000 | 1000 |" in text
+
+
+def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
+    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_4"))
+    found = pd.read_csv(make_scores(tmp_path))
+    with pytest.raises(LookupError):
+        tables.table_4(recipe, found[found["sampler"] != "k3"], {"predictor_steps_k": {}})
+
+
+def test_nothing_is_scored_twice() -> None:
+    found = plan.scored(PAPER)
+    assert len(found) == len(set(found)) == 12  # 3 models x 3 seeds, and k = 1, 3, 4
+
+
+def test_portions_cover_all_samples_once() -> None:
+    extents = [
+        json.loads(plan.sample_recipe(PAPER, "k2", "0", portion))
+        for portion in plan.portions(PAPER)
+    ]
+    numbers = [n for e in extents for n in range(e["first"], e["first"] + e["count"])]
+    assert numbers == list(range(1000))
+
+
+def test_shards_cover_all_series_once() -> None:
+    extents = [json.loads(plan.raw_recipe(PAPER, "lidc", s)) for s in plan.shards(PAPER, "lidc")]
+    numbers = [n for e in extents for n in range(e["first"], e["first"] + e["count"])]
+    assert numbers == list(range(1018))
+    assert len(extents) == 64
+
+
+def test_published_values_are_those_of_the_paper(shared: Path) -> None:
+    theirs = yaml.safe_load((shared / "paper" / "tables.yaml").read_text())
+    theirs.pop("figures")
+    assert yaml.safe_load((ROOT / "config" / "published.yaml").read_text()) == theirs

@@ -1,0 +1,141 @@
+"""The loop: data in order, rates, averages, and a tiny model that learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from prdit.config import PRDiT, Sampler, Training
+from prdit.data.store import FULL
+from prdit.errors import UserError
+from prdit.generators import weights
+from prdit.generators.base import build
+from prdit.generators.draw import run as draw
+from prdit.recipes import SampleRecipe, TrainRecipe
+from prdit.training.ema import Average
+from prdit.training.loop import order, rate, train
+from prdit.training.run import run
+
+ENTRY = PRDiT(
+    depth=0,
+    width=24,
+    heads=2,
+    patch=4,
+    stride=2,
+    training=Training(volumes=64, batch=4, learning_rate=3e-3, ema=0.9),
+)
+
+
+@given(n=st.integers(1, 40), seed=st.integers(0, 1000), epoch=st.integers(0, 5))
+def test_every_volume_is_seen_once_per_epoch(n: int, seed: int, epoch: int) -> None:
+    index = torch.arange(epoch * n, (epoch + 1) * n)
+    assert sorted(order(index, n, seed).tolist()) == list(range(n))
+
+
+def test_the_order_does_not_depend_on_the_batch() -> None:
+    whole = order(torch.arange(100), 7, 0)
+    parts = [order(part, 7, 0) for part in torch.arange(100).split(9)]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+def test_learning_rates() -> None:
+    constant = Training(volumes=1, warmup_steps=4)
+    assert [rate(s, 100, constant) for s in (0, 1, 3, 4, 99)] == [0.25, 0.5, 1, 1, 1]
+    cosine = Training(volumes=1, decay="cosine")
+    assert [rate(s, 100, cosine) for s in (0, 50, 100)] == pytest.approx([1, 0.5, 0])
+
+
+def test_the_average_follows_its_definition_and_skips_what_is_frozen() -> None:
+    network = nn.Linear(2, 1)
+    network.bias.requires_grad_(False)
+    nn.init.constant_(network.weight, 0.0)
+    average = Average(network, 0.75)
+    for value in (1.0, 2.0):
+        nn.init.constant_(network.weight, value)
+        average.update()
+    nn.init.constant_(network.bias, 7.0)
+    assert average.state()["weight"].tolist() == [[0.6875, 0.6875]]
+    assert average.state()["bias"].tolist() == [7.0]
+
+
+def chests() -> torch.Tensor:
+    """Smooth blobs: something that can be learnt in a few steps."""
+    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, 8)] * 3, indexing="ij")
+    return torch.stack([1 - 2 * ((z**2 + y**2 + x**2) / r).clamp(max=1) for r in (1.0, 1.5, 2.0)])
+
+
+def test_training_learns_and_is_reproducible() -> None:
+    def losses() -> tuple[list[float], dict[str, torch.Tensor]]:
+        logged: list[dict[str, float]] = []
+        state = train(build(ENTRY, 8), chests(), ENTRY.training, logged.append)
+        return [entry["loss"] for entry in logged], state
+
+    first, state = losses()
+    second, again = losses()
+    assert first == second
+    assert all(torch.equal(state[name], again[name]) for name in state)
+    assert np.mean(first[-3:]) < 0.8 * np.mean(first[:3])
+
+
+def store(folder: Path) -> Path:
+    array = folder / "8.npy"
+    np.save(array, (chests().numpy() * FULL).astype("<i2"))
+    about = {
+        "series": ["1", "2", "3"],
+        "parts": ["train", "train", "held-out"],
+        "window": [-1000.0, 400.0],
+        "spacing_mm": 32.0,
+    }
+    array.with_suffix(".json").write_text(json.dumps(about))
+    return array
+
+
+def trained(folder: Path) -> Path:
+    path = folder / "weights.safetensors"
+    run(
+        TrainRecipe(model=ENTRY, size=8),
+        volumes=store(folder),
+        start_from=None,
+        weights=path,
+        record=folder / "run.json",
+        threads=1,
+    )
+    return path
+
+
+def test_a_training_leaves_weights_and_a_record(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["status"] == "ok"
+    assert record["training_volumes"] == 2
+    generator, about = weights.load(path)
+    assert about == {"size": 8, "window": [-1000.0, 400.0], "spacing_mm": 32.0}
+    assert sum(p.numel() for p in generator.network.parameters()) == record["parameters"]
+
+
+def test_samples_do_not_depend_on_batch_or_portion(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    sampler = Sampler(k=2, steps=6)
+    files = {}
+    for name, first, count, batch in (("a", 0, 4, 4), ("b", 0, 4, 1), ("c", 2, 2, 2)):
+        recipe = SampleRecipe(sampler=sampler, seed=3, first=first, count=count)
+        card = tmp_path / name / "000.json"
+        draw(recipe, weights=path, card=card, batch=batch, threads=1)
+        files[name] = json.loads(card.read_text())["files"]
+    assert len(set(files["a"].values())) == 4
+    assert files["a"] == files["b"]
+    assert files["c"] == {k: v for k, v in files["a"].items() if k >= "00002"}
+
+
+def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError, match="is no weights file of prdit"):
+        weights.load(path)

@@ -1,0 +1,181 @@
+"""The whole workflow on a config of seconds: it runs, rests, re-runs what changed, fails well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prdit.data.quality import read_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINING = {"volumes": 16, "batch": 4, "learning_rate": 1e-3, "ema": 0.5}
+STAGE_1 = {"depth": 0, "width": 24, "heads": 2, "patch": 4, "stride": 2, "training": TRAINING}
+TABLE = {"datasets": ["chests"], "size": 8, "models": ["PRDiT-4L"], "samplers": ["k2"]}
+MICRO = {
+    "name": "micro",
+    "datasets": {
+        "chests": {
+            "label": "Chests",
+            "published": "lidc",
+            "source": {"kind": "phantom", "count": 12, "voxel_mm": 12.0, "series_per_job": 6},
+            "grid": {"size": 16, "spacing_mm": 16.0},
+        }
+    },
+    "models": {
+        "local": STAGE_1,
+        "PRDiT-4L": {**STAGE_1, "start_from": "local", "depth": 1},
+    },
+    "samplers": {"k2": {"k": 2, "steps": 4}},
+    "sampling": {"volumes": 4, "volumes_per_job": 4},
+    "evaluation": {"network": "resnet10", "reference": 8},
+    "tables": {"table_1": TABLE},
+    "figures": {"depths": TABLE},
+}
+
+
+def snakemake(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["snakemake", "--configfile", "micro.yaml", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return snakemake(folder, "--profile", "workflow/profiles/local", "--cores", "2", *words)
+
+
+def planned(folder: Path) -> set[str]:
+    """Rules that would run."""
+    done = snakemake(folder, "-n", "--quiet", "host")
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout
+    if "Nothing to be done" in lines:
+        return set()
+    table = lines.split("Job stats:")[1].split("total")[0].splitlines()[3:]
+    return {line.split()[0] for line in table if line.strip()} - {"all"}
+
+
+def configure(folder: Path, **changes: object) -> None:
+    (folder / "micro.yaml").write_text(yaml.safe_dump({**MICRO, **changes}))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
+    """One run, then one change after another: what each would re-run, and nothing else."""
+    configure(workflow_copy)
+    done = run(workflow_copy)
+    assert done.returncode == 0, done.stdout
+    results = workflow_copy / "results" / "micro"
+    for name in ("tables/table_1.csv", "tables/table_1.md", "figures/depths_chests.png"):
+        assert (results / name).stat().st_size > 100
+    assert len(read_rows(results / "volumes/chests/quality.csv")) == 12
+    card = json.loads((results / "samples/chests/8/PRDiT-4L/k2/seed0/000.json").read_text())
+    assert len(card["files"]) == 4
+    assert planned(workflow_copy) == set()
+
+    loop = workflow_copy / "prdit/training/loop.py"
+    edit(loop, "    optimizers = gen", "    # a comment\n    optimizers = gen")
+    assert planned(workflow_copy) == set(), "a comment re-runs nothing"
+
+    after_score = {"score", "floor", "scores", "table"}
+    edit(workflow_copy / "prdit/metrics/mmd.py", "gamma = 1 / (2 *", "gamma = 1 / (3 *")
+    assert planned(workflow_copy) == after_score
+    edit(workflow_copy / "prdit/metrics/mmd.py", "gamma = 1 / (3 *", "gamma = 1 / (2 *")
+    assert planned(workflow_copy) == set()
+
+    two = {**MICRO["samplers"], "k3": {"k": 3, "steps": 4}}  # type: ignore[dict-item]
+    configure(workflow_copy, samplers=two, tables={"table_1": {**TABLE, "samplers": ["k2", "k3"]}})
+    assert planned(workflow_copy) == {"sample", "features", "score", "scores", "table"}
+
+    longer = {**STAGE_1, "start_from": "local", "depth": 1, "training": {**TRAINING, "volumes": 20}}
+    configure(workflow_copy, models={"local": STAGE_1, "PRDiT-4L": longer})
+    assert planned(workflow_copy) == {
+        *("train", "sample", "features", "score", "scores", "table", "figure"),
+    }
+
+    chests = {**MICRO["datasets"]["chests"], "window": {"low": -1350, "high": 150}}  # type: ignore[index]
+    configure(workflow_copy, datasets={"chests": chests})
+    assert planned(workflow_copy).isdisjoint({"phantom", "preprocess", "ledger"})
+    assert {"pack", "train"} <= planned(workflow_copy)
+
+
+def test_a_broken_series_is_excluded_and_the_rest_goes_on(workflow_copy: Path) -> None:
+    configure(workflow_copy)
+    raw = [f"results/micro/raw/chests/{shard}/verified.json" for shard in ("000", "001")]
+    assert run(workflow_copy, *raw).returncode == 0
+    victim = sorted((workflow_copy / raw[0]).parent.rglob("*.dcm"))[0]
+    victim.write_bytes(victim.read_bytes()[:-100])
+    done = run(workflow_copy, "results/micro/volumes/chests/8.npy")
+    assert done.returncode == 0, done.stdout
+    rows = read_rows(workflow_copy / "results/micro/volumes/chests/quality.csv")
+    (broken,) = (row for row in rows if row.status == "excluded")
+    assert broken.reason.startswith(f"{victim.name} is truncated: ")
+    about = json.loads((workflow_copy / "results/micro/volumes/chests/8.json").read_text())
+    assert len(about["series"]) == 11
+    assert broken.series_uid not in about["series"]
+
+
+def test_a_sample_that_was_changed_is_not_scored(workflow_copy: Path) -> None:
+    configure(workflow_copy)
+    card = "results/micro/samples/chests/8/PRDiT-4L/k2/seed0/000.json"
+    assert run(workflow_copy, card).returncode == 0
+    (workflow_copy / card).with_name("00002.nii.gz").write_bytes(b"")
+    done = run(workflow_copy)
+    assert done.returncode != 0
+    assert "00002.nii.gz is missing or has changed since it was drawn; delete" in done.stdout
+    assert not (workflow_copy / "results/micro/scores/chests/8/PRDiT-4L/k2/seed0.npz").exists()
+
+
+def test_a_typo_stops_before_any_job(workflow_copy: Path) -> None:
+    configure(workflow_copy, evaluation={"netwrok": "resnet10"})
+    done = run(workflow_copy)
+    assert done.returncode != 0
+    said = "config key 'evaluation.netwrok' is unknown; did you mean 'network'?"
+    assert said in done.stdout
+    assert "Traceback" not in done.stdout
+    assert not (workflow_copy / "results/micro").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "jobs"),
+    [
+        ("quickstart", {"train": 4, "sample": 6, "figure": 2}),
+        ("paper", {"fetch": 64, "preprocess": 64, "train": 4, "sample": 240, "features": 12}),
+    ],
+)
+def test_the_plan_of_a_shipped_config(
+    config: str, jobs: dict[str, int], workflow_copy: Path
+) -> None:
+    done = subprocess.run(
+        ["snakemake", "-n", "--configfile", f"config/{config}.yaml", "--quiet", "host"],
+        cwd=workflow_copy,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    table = done.stdout.split("Job stats:")[1].split("total")[0].splitlines()[3:]
+    found = {line.split()[0]: int(line.split()[1]) for line in table if line.strip()}
+    assert jobs.items() <= found.items()
+
+
+def test_the_catalog_entry_plans_the_same(workflow_copy: Path) -> None:
+    configure(workflow_copy)
+    entries = [
+        snakemake(workflow_copy, "-n", *words) for words in ([], ["-s", "workflow/Snakefile"])
+    ]
+    totals = [e.stdout.split("total")[1].split()[0] for e in entries]
+    assert totals[0] == totals[1]
