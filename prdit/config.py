@@ -6,11 +6,12 @@ Snakemake profiles.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from prdit.config_checks import check
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -95,12 +96,15 @@ class PRDiT(Entry):
 
     generator: Literal["prdit"] = "prdit"
     start_from: Name | None = Field(None, description="Model whose trained Local Denoiser is kept.")
+    start_weights: Literal["ema", "raw"] = Field("ema", description="Which weights of it.")
+    local: bool = Field(True, description="False: the transformer alone (Table 4).")
     depth: int = Field(4, ge=0, description="Transformer blocks L.")
     width: int = Field(768, ge=6, description="Transformer width h; a multiple of 6 and of heads.")
     heads: int = Field(12, ge=1)
     patch: int = Field(12, ge=1, description="Edge p of the patches that are read.")
     stride: int = Field(8, ge=1, description="Edge s of the patches that are written.")
     timesteps: int = Field(1000, ge=2, description="T.")
+    first_timestep: Literal[0, 1] = Field(1, description="t in 1..T (paper) or 0..T-1 (released).")
     noise_std: float = Field(1.0, gt=0, description="Standard deviation of eps (Eq. 1: 1).")
     start_gain: float = Field(0.1, gt=0, description="Xavier gain of what start_from leaves out.")
     training: Training
@@ -115,22 +119,71 @@ class PRDiT(Entry):
             )
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
-        if self.patch < self.stride or (self.patch - self.stride) % 2:
-            raise ValueError(
-                f"patch {self.patch} must exceed stride {self.stride} by an even number,"
-                " or equal it (no overlap)"
-            )
-        if self.depth > 0 and self.start_from is None:
+        check_patches(self.patch, self.stride)
+        if self.depth > 0 and self.local and self.start_from is None:
             raise ValueError("a model with depth > 0 needs start_from: the name of its stage 1")
+        if not self.local and (self.depth == 0 or self.start_from is not None):
+            raise ValueError("without the Local Denoiser, depth must be > 0 and start_from absent")
         return self
+
+
+class PRDiTRefined(Entry):
+    """A refinement of a trained PRDiT at twice its resolution (section 3.4, A.8)."""
+
+    generator: Literal["prdit_refined"]
+    start_from: Name = Field(description="A PRDiT of half the edge, or a refined one to train on.")
+    start_weights: Literal["ema", "raw"] = Field("ema", description="Which weights of it.")
+    train_base: bool = Field(False, description="Train all of it, not the refinement alone.")
+    refiner_input: Literal["noisy", "noisy_and_estimates"] = Field(
+        "noisy", description="Whether the upsampled signal estimate is a second input."
+    )
+    consistency: float = Field(0.1, ge=0, description="Weight of the low-frequency consistency.")
+    width: int = Field(768, ge=1, description="Width of the refinement's time embedding.")
+    patch: int = Field(12, ge=1, description="Edge of the patches that are read.")
+    stride: int = Field(8, ge=1, description="Edge of the patches that are written.")
+    training: Training
+
+    @model_validator(mode="after")
+    def _patches(self) -> PRDiTRefined:
+        check_patches(self.patch, self.stride)
+        return self
+
+
+def check_patches(patch: int, stride: int) -> None:
+    """Raise ValueError unless patches lie centred on their blocks."""
+    if patch < stride or (patch - stride) % 2:
+        raise ValueError(
+            f"patch {patch} must exceed stride {stride} by an even number, or equal it (no overlap)"
+        )
+
+
+def _generator(value: Any) -> str:
+    """The kind of a model entry: PRDiT unless it says otherwise."""
+    if isinstance(value, Mapping):
+        return str(value.get("generator", "prdit"))
+    return str(value.generator)
+
+
+Model = Annotated[
+    Annotated[PRDiT, Tag("prdit")] | Annotated[PRDiTRefined, Tag("prdit_refined")],
+    Discriminator(_generator),
+]
 
 
 class Sampler(Entry):
     """A way from noise to a volume (section 3.3, Algorithm 1)."""
 
-    kind: Literal["predictor_corrector"] = "predictor_corrector"
+    kind: Literal["predictor_corrector", "noise_only", "conventional"] = Field(
+        "predictor_corrector", description="noise_only (Eq. 8) and conventional (Eq. 7): Table 5."
+    )
     k: float = Field(2.0, ge=1, description="Predictor steps; 1 is cold sampling.")
     steps: int = Field(1000, ge=1, description="Calls of the model.")
+    schedule: Literal["even", "released"] = Field(
+        "even", description="From T to 0 in exactly `steps` steps, or as the released code does."
+    )
+    output: Literal["state", "prediction"] = Field(
+        "state", description="The last state, or the last prediction of the volume."
+    )
 
 
 class Sampling(Entry):
@@ -152,21 +205,54 @@ class Evaluation(Entry):
     )
 
 
+class Row(Entry):
+    """What a row of a table or figure shows; what it leaves out is the selection's."""
+
+    model: Name
+    sampler: Name | None = None
+    size: int | None = Field(None, ge=8)
+
+
+class Shown(NamedTuple):
+    """A row in full."""
+
+    label: str
+    model: str
+    sampler: str
+    size: int
+
+
 class Selection(Entry):
-    """The scores that a table or figure shows: every combination of these."""
+    """The samples that a table or figure shows, a row each."""
 
     datasets: list[Name] = Field(min_length=1)
     size: int = Field(ge=8, description="Edge of the volumes in voxels.")
-    models: list[Name] = Field(min_length=1)
-    samplers: list[Name] = Field(min_length=1)
-    seeds: list[int] = Field(default=[0], min_length=1)
+    sampler: Name
+    seeds: list[int] = Field(default=[0], min_length=1, description="Of sampling.")
+    rows: Annotated[
+        Annotated[list[Name], Tag("models")] | Annotated[dict[str, Row], Tag("labelled")],
+        Discriminator(lambda rows: "labelled" if isinstance(rows, Mapping) else "models"),
+    ] = Field(description="Models; or by label: model, and sampler and size if they differ.")
+
+    def shown(self) -> list[Shown]:
+        """All rows in full."""
+        rows = self.rows if isinstance(self.rows, dict) else {m: Row(model=m) for m in self.rows}
+        return [
+            Shown(label, row.model, row.sampler or self.sampler, row.size or self.size)
+            for label, row in rows.items()
+        ]
 
 
 class Tables(Entry):
     """Tables of the paper to make."""
 
     table_1: Selection | None = Field(None, description="Models side by side.")
-    table_4: Selection | None = Field(None, description="Right half: predictor steps k.")
+    table_2: Selection | None = Field(None, description="256^3.")
+    table_3: Selection | None = Field(None, description="From scratch against low-to-high.")
+    table_4: Selection | None = Field(None, description="Components, and predictor steps k.")
+    table_5: Selection | None = Field(None, description="Noise-only and conventional samplers.")
+    table_7: Selection | None = Field(None, description="As Table 3; the paper prints it twice.")
+    table_8: Selection | None = Field(None, description="Frozen against fine-tuned base.")
 
 
 class Figures(Entry):
@@ -174,6 +260,9 @@ class Figures(Entry):
 
     depths: Selection | None = Field(None, description="As Figures 4 and 12: one row per model.")
     predictor_steps: Selection | None = Field(None, description="As Figures 7 to 9: one row per k.")
+    samplers: Selection | None = Field(None, description="As Figure 10: noise-only samplers.")
+    components: Selection | None = Field(None, description="The ablations of Table 4.")
+    high_resolution: Selection | None = Field(None, description="As Figures 11 and 14.")
 
 
 class Config(Entry):
@@ -185,7 +274,7 @@ class Config(Entry):
         description="Folder of raw scans; default `results/<name>/raw`. Share it to save disk.",
     )
     datasets: dict[Name, Dataset] = Field(min_length=1)
-    models: dict[Name, PRDiT] = Field(min_length=1)
+    models: dict[Name, Model] = Field(min_length=1)
     samplers: dict[Name, Sampler] = Field(min_length=1)
     sampling: Sampling = Sampling()
     evaluation: Evaluation = Evaluation()
@@ -193,19 +282,8 @@ class Config(Entry):
     figures: Figures = Figures()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Config:
-        for name, model in self.models.items():
-            if model.start_from is not None:
-                _known(f"models.{name}.start_from", model.start_from, self.models)
-                _same_local_denoiser(name, model, self.models[model.start_from])
-        for where, selection in self.selections().items():
-            for key in ("datasets", "models", "samplers"):
-                for chosen in getattr(selection, key):
-                    _known(f"{where}.{key}", chosen, getattr(self, key))
-            for dataset in selection.datasets:
-                _pools(where, selection.size, dataset, self.datasets[dataset].grid.size)
-            for model_name in selection.models:
-                _tiles(where, selection.size, model_name, self.models[model_name])
+    def _parts_fit(self) -> Config:
+        check(self)
         return self
 
     def selections(self) -> dict[str, Selection]:
@@ -217,45 +295,18 @@ class Config(Entry):
                     found[f"{group}.{key}"] = selection
         return found
 
+    def start_size(self, name: str, size: int) -> int:
+        """Edge of the volumes that a model's start_from makes, if the model itself makes `size`."""
+        model = self.models[name]
+        if model.start_from is None or model.generator == "prdit":
+            return size
+        return size // 2 if self.models[model.start_from].generator == "prdit" else size
 
-def _known(where: str, name: str, choices: Mapping[str, Any]) -> None:
-    if name not in choices:
-        raise ValueError(f"{where}: '{name}' is not defined{suggest(name, choices)}")
-
-
-def suggest(name: str, choices: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the closest known one, or all of them."""
-    known = sorted(choices)
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known are: {', '.join(known)}" if known else ""
-
-
-def _same_local_denoiser(name: str, model: PRDiT, start: PRDiT) -> None:
-    for key in ("width", "patch", "stride", "timesteps", "noise_std"):
-        mine, its = getattr(model, key), getattr(start, key)
-        if mine != its:
-            raise ValueError(
-                f"models.{name}.{key} is {mine:g} but {its:g} in '{model.start_from}', whose Local"
-                " Denoiser it starts from; write the same value in both"
-            )
-    if start.depth != 0:
-        raise ValueError(
-            f"models.{name}.start_from: '{model.start_from}' is no stage 1; name a model of depth 0"
-        )
-
-
-def _pools(where: str, size: int, dataset: str, cube: int) -> None:
-    if cube % size:
-        raise ValueError(
-            f"{where}.size: {size} does not divide datasets.{dataset}.grid.size ({cube}), from"
-            " which volumes are average-pooled"
-        )
-
-
-def _tiles(where: str, size: int, name: str, model: PRDiT) -> None:
-    if size % model.stride:
-        raise ValueError(
-            f"{where}.size: {size} is no multiple of models.{name}.stride ({model.stride})"
-        )
+    def base(self, name: str) -> PRDiT | None:
+        """The PRDiT that a refined model refines, at the end of its chain of start_from."""
+        model = self.models[name]
+        if isinstance(model, PRDiT):
+            return None
+        while isinstance(model, PRDiTRefined):
+            model = self.models[model.start_from]
+        return model

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from prdit.config import Config, suggest
+from prdit.config import Config
+from prdit.config_checks import suggest
 from prdit.errors import UserError
 
 
@@ -38,11 +39,12 @@ def load_file(path: Path) -> Config:
 
 def _sentence(error: Any) -> str:
     path = [str(part) for part in error["loc"]]
-    where = ".".join(_without_tags(path)) or "the config"
+    unknown = path[-1] if error["type"] == "extra_forbidden" else None
+    written, known = _place(path, unknown)
+    where = ".".join(written) or "the config"
     match error["type"]:
         case "extra_forbidden":
-            known = _keys_at(path[:-1])
-            return f"config key '{where}' is unknown{suggest(path[-1], known)}"
+            return f"config key '{where}' is unknown{suggest(written[-1], known)}"
         case "missing":
             return f"config key '{where}' is missing; add it"
         case "value_error":
@@ -52,31 +54,41 @@ def _sentence(error: Any) -> str:
             return f"config key '{where}' is {error['input']!r}: {error['msg'].lower()}"
 
 
-def _without_tags(path: list[str]) -> list[str]:
-    """Pydantic puts the tag of a union ('phantom') into the path; users do not write it there."""
-    return [
-        part
-        for before, part in zip(["", *path], path, strict=False)
-        if not (before == "source" and part in ("phantom", "idc"))
-    ]
+def _place(path: list[str], unknown: str | None) -> tuple[list[str], set[str]]:
+    """A path as a user would write it, and the keys that are known where its last part stands.
 
-
-def _keys_at(path: list[str]) -> list[str]:
-    """The keys that the config knows at a place, found by walking the models' annotations."""
-    node: Any = Config
+    Pydantic also puts the alternative it has chosen ("phantom") into a path; the schema has no key
+    of that name, which tells it apart.
+    """
+    schema = Config.model_json_schema()
+    nodes, written = _alternatives(schema, schema), []
+    known: set[str] = set()
     for part in path:
-        node = _step(node, part)
-    return list(node.model_fields) if hasattr(node, "model_fields") else []
+        known = {key for node in nodes for key in node.get("properties", {})}
+        inner = [child for node in nodes for child in _children(node, part)]
+        if inner:
+            nodes = [one for child in inner for one in _alternatives(schema, child)]
+        if inner or part is unknown:
+            written.append(part)
+    return written, known
 
 
-def _step(node: Any, part: str) -> Any:
-    if hasattr(node, "model_fields"):
-        node = node.model_fields[part].annotation if part in node.model_fields else None
-    else:  # dict[Name, X], or a union whose tag is `part`
-        options = [a for a in get_args(node) if hasattr(a, "model_fields")]
-        tagged = [
-            a for a in options if part in get_args(a.model_fields.get("kind", Field()).annotation)
-        ]
-        node = (tagged or options or [None])[0]
-    options = [a for a in get_args(node) if hasattr(a, "model_fields")]
-    return options[0] if type(None) in get_args(node) and options else node
+def _children(node: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """Schemas of what a key (or the index of a list) of a node may hold."""
+    if key in node.get("properties", {}):
+        return [node["properties"][key]]
+    named = node.get("additionalProperties") or next(
+        iter(node.get("patternProperties", {}).values()), None
+    )
+    listed = node.get("items") if key.isdigit() else None
+    return [child for child in (named, listed) if isinstance(child, dict)]
+
+
+def _alternatives(schema: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
+    """A node with its references followed, taken apart where it is one of several."""
+    if "$ref" in node:
+        return _alternatives(schema, schema["$defs"][node["$ref"].rsplit("/", 1)[-1]])
+    several = node.get("anyOf") or node.get("oneOf")
+    if several is None:
+        return [node]
+    return [found for one in several for found in _alternatives(schema, one)]

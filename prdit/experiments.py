@@ -30,13 +30,11 @@ class Sampled(NamedTuple):
 
 def sampled(selection: Selection) -> list[Sampled]:
     """Every set of samples that a table or figure shows."""
-    s = selection
     return [
-        Sampled(dataset, s.size, model, sampler, seed)
-        for dataset in s.datasets
-        for model in s.models
-        for sampler in s.samplers
-        for seed in s.seeds
+        Sampled(dataset, row.size, row.model, row.sampler, seed)
+        for dataset in selection.datasets
+        for row in selection.shown()
+        for seed in selection.seeds
     ]
 
 
@@ -125,7 +123,8 @@ def pack_recipe(config: Config, dataset: str, size: str) -> str:
 
 def train_recipe(config: Config, model: str, size: str) -> str:
     """Recipe of the training of a model."""
-    return _json(recipes.TrainRecipe(model=config.models[model], size=int(size)))
+    entry, base = config.models[model], config.base(model)
+    return _json(recipes.TrainRecipe(model=entry, size=int(size), base=base))
 
 
 def sample_recipe(config: Config, sampler: str, seed: str, portion: str) -> str:
@@ -165,24 +164,19 @@ def table_recipe(config: Config, table: str) -> str:
     return _json(
         recipes.TableRecipe(
             table=table,
-            selection=selection,
-            labels={name: dataset.label for name, dataset in chosen.items()},
-            published={name: dataset.published for name, dataset in chosen.items()},
-            k={name: config.samplers[name].k for name in selection.samplers},
+            datasets={name: (one.label, one.published) for name, one in chosen.items()},
+            rows=selection.shown(),
+            seeds=selection.seeds,
             floor=FLOOR,
         )
     )
 
 
 def figure_recipe(config: Config, figure: str, dataset: str) -> str:
-    """Recipe of a figure; its rows are named by what varies: the model, or k."""
-    selection = config.selections()[f"figures.{figure}"]
-    rows = [
-        f"{one.model}, k = {config.samplers[one.sampler].k:g}"
-        for one in figure_samples(config, figure, dataset)
-    ]
+    """Recipe of a figure of a data set."""
+    rows = config.selections()[f"figures.{figure}"].shown()
     label = config.datasets[dataset].label
-    return _json(recipes.FigureRecipe(dataset=label, size=selection.size, rows=rows))
+    return _json(recipes.FigureRecipe(dataset=label, rows=[row.label for row in rows]))
 
 
 def figure_samples(config: Config, figure: str, dataset: str) -> list[Sampled]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from prdit.config import (
     Entry,
     Grid,
+    Model,
     Phantom,
     PRDiT,
     Sampler,
-    Selection,
+    Shown,
     Split,
     Window,
 )
@@ -56,8 +57,10 @@ class PackRecipe(Entry):
 class TrainRecipe(Entry):
     """One training of one model."""
 
-    model: PRDiT
+    model: Model
     size: int
+    base: PRDiT | None = None
+    """The model at the beginning of its chain of start_from, if it has one."""
 
 
 class SampleRecipe(Entry):
@@ -92,16 +95,16 @@ class TableRecipe(Entry):
     """What a table shows."""
 
     table: str
-    selection: Selection
-    labels: dict[str, str]
-    published: dict[str, str | None]
-    k: dict[str, float]
+    datasets: dict[str, tuple[str, str | None]]
+    """Label of each data set, and its key among the published numbers."""
+    rows: list[Shown]
+    seeds: list[int]
     floor: str
+    """The "model" of scores of real against other real volumes."""
 
 
 class FigureRecipe(Entry):
-    """What a figure shows: a row of real volumes, then one per set of samples, as named here."""
+    """What a figure shows: a row of real volumes, then one per set of samples, so labelled."""
 
     dataset: str
-    size: int
     rows: list[str]

@@ -55,8 +55,9 @@ def of_kind(kind):
 def start_from(wildcards):
     """Weights that a model builds on, if it does."""
     start = CONFIG.models[wildcards.model].start_from
-    pattern = rules.train.output.weights
-    return collect(pattern, model=start, allow_missing=True) if start else []
+    size = CONFIG.start_size(wildcards.model, int(wildcards.size))
+    weights = rules.train.output.weights
+    return collect(weights, model=start, size=size, allow_missing=True) if start else []
 
 
 def figure_cards(wildcards):
@@ -64,3 +65,9 @@ def figure_cards(wildcards):
     card, first = rules.sample.output.card, plan.portions(CONFIG)[0]
     chosen = plan.figure_samples(CONFIG, wildcards.figure, wildcards.dataset)
     return [path for one in chosen for path in collect(card, portion=first, **one._asdict())]
+
+
+def figure_real(wildcards):
+    """Real volumes of the edge of a figure's first row."""
+    size = CONFIG.selections()[f"figures.{wildcards.figure}"].shown()[0].size
+    return collect(rules.pack.output.array, size=size, allow_missing=True)

@@ -51,11 +51,7 @@ rule table:
 rule figure:
     """Slices tell what no distance between features does."""
     input:
-        real=lambda wildcards: collect(
-            rules.pack.output.array,
-            size=CONFIG.selections()[f"figures.{wildcards.figure}"].size,
-            allow_missing=True,
-        ),
+        real=figure_real,
         cards=figure_cards,
     output:
         figure="<results>/figures/{figure}_{dataset}.png",

@@ -9,6 +9,17 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden",
+        action="append",
+        type=Path,
+        metavar="DIR",
+        help="folder of vectors recorded from the released code, for test_golden.py; may be"
+        " repeated (default: ../shared/golden beside the repository)",
+    )
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """A folder of data beside the repository that some tests compare with; no part of it."""

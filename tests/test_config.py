@@ -27,8 +27,8 @@ GOOD: dict[str, Any] = {
         "table_1": {
             "datasets": ["chests"],
             "size": 64,
-            "models": ["PRDiT-4L"],
-            "samplers": ["k2"],
+            "sampler": "k2",
+            "rows": ["PRDiT-4L"],
         }
     },
 }
@@ -81,9 +81,9 @@ MISTAKES = [
         "config, datasets.chests.window: low (100 HU) must be below high (0 HU)",
     ),
     (
-        "tables.table_1.models",
+        "tables.table_1.rows",
         ["PRDiT-5L"],
-        "config: tables.table_1.models: 'PRDiT-5L' is not defined; did you mean 'PRDiT-4L'?",
+        "config: tables.table_1.rows: 'PRDiT-5L' is not defined; did you mean 'PRDiT-4L'?",
     ),
     (
         "tables.table_1.size",

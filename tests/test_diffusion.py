@@ -47,7 +47,8 @@ def test_a_perfect_model_leads_to_its_volume(k: float) -> None:
         1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(step)
     )
     times = schedule(1000, 500)
-    end = predictor_corrector(denoise, start, times, PROCESS, k=k, noise=noise)
+    end, last = predictor_corrector(denoise, start, times, PROCESS, k=k, noise=noise)
+    assert torch.equal(last, x0)
     # The last step is one Euler step of pi/1000: its error is what is left.
     assert (end - x0).abs().max() < 0.02
 
@@ -82,7 +83,7 @@ def test_the_corrector_preserves_variance(k: float, steps: int) -> None:
 
     index = torch.arange(1)
     start = PROCESS.noise(0, "start", index, 32)
-    end = predictor_corrector(
+    end, _ = predictor_corrector(
         denoise,
         start,
         schedule(1000, steps),

@@ -47,30 +47,30 @@ def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
 
 def test_table_1(tmp_path: Path) -> None:
     frame, text = make_table(tmp_path, "table_1")
-    assert frame["Model"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L", "Real data"]
+    assert frame["Row"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L", "Real data"]
     first = frame.iloc[0]
     assert first["FID x10^3"] == pytest.approx(2.0)  # the mean of 1, 2 and 3
     assert first["FID x10^3 std"] == pytest.approx(1.0)
     assert (first["paper FID x10^3"], first["paper MMD std"]) == (2.04, 0.009)
     assert first["seeds"] == 3
-    line = "| LIDC-IDRI | PRDiT-4L | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 2.04 ± 0.18 | 0.1852 ± 0.0090 "
+    line = "| PRDiT-4L | 128^3 | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 2.04 ± 0.18 | 0.1852 ± 0.0090 "
     assert line in text
     assert "not with the paper's" not in text
 
 
 def test_table_4(tmp_path: Path) -> None:
     frame, text = make_table(tmp_path, "table_4")
-    assert frame["k"].tolist() == [1, 2, 3, 4]
-    assert frame["paper FID x10^3"].tolist() == [8.889, 2.173, 3.112, 4.184]
-    assert frame["FID x10^3"].tolist() == [1.0] * 4
-    assert "| LIDC-IDRI | PRDiT-4L | 2 | 1.00 | 0.2000 | 2.17 | 0.1849 | 1 | 1000 | 1000 |" in text
+    assert frame["Row"].tolist() == ["k = 1", "k = 2", "k = 3", "k = 4", "Real data"]
+    assert frame["paper FID x10^3"].tolist()[:4] == [8.889, 2.173, 3.112, 4.184]
+    assert frame["FID x10^3"].tolist() == [1.0] * 5
+    assert "| LIDC-IDRI | k = 2 | 128^3 | 1.00 | 0.2000 | 2.17 | 0.1849 | 1 | 1000 | 1000 |" in text
 
 
 def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
     recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_4"))
     found = pd.read_csv(make_scores(tmp_path))
     with pytest.raises(LookupError):
-        tables.table_4(recipe, found[found["sampler"] != "k3"], {"predictor_steps_k": {}})
+        tables.rows(recipe, found[found["sampler"] != "k3"], {"predictor_steps_k": {}})
 
 
 def test_nothing_is_scored_twice() -> None:

@@ -14,7 +14,7 @@ from prdit.data.quality import read_rows
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = {"volumes": 16, "batch": 4, "learning_rate": 1e-3, "ema": 0.5}
 STAGE_1 = {"depth": 0, "width": 24, "heads": 2, "patch": 4, "stride": 2, "training": TRAINING}
-TABLE = {"datasets": ["chests"], "size": 8, "models": ["PRDiT-4L"], "samplers": ["k2"]}
+TABLE = {"datasets": ["chests"], "size": 8, "sampler": "k2", "rows": ["PRDiT-4L"]}
 MICRO = {
     "name": "micro",
     "datasets": {
@@ -91,13 +91,14 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     assert planned(workflow_copy) == set(), "a comment re-runs nothing"
 
     after_score = {"score", "floor", "scores", "table"}
-    edit(workflow_copy / "prdit/metrics/mmd.py", "gamma = 1 / (2 *", "gamma = 1 / (3 *")
+    edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (2 *", "1 / (3 *")
     assert planned(workflow_copy) == after_score
-    edit(workflow_copy / "prdit/metrics/mmd.py", "gamma = 1 / (3 *", "gamma = 1 / (2 *")
+    edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (3 *", "1 / (2 *")
     assert planned(workflow_copy) == set()
 
     two = {**MICRO["samplers"], "k3": {"k": 3, "steps": 4}}  # type: ignore[dict-item]
-    configure(workflow_copy, samplers=two, tables={"table_1": {**TABLE, "samplers": ["k2", "k3"]}})
+    rows = {"a": {"model": "PRDiT-4L"}, "b": {"model": "PRDiT-4L", "sampler": "k3"}}
+    configure(workflow_copy, samplers=two, tables={"table_1": {**TABLE, "rows": rows}})
     assert planned(workflow_copy) == {"sample", "features", "score", "scores", "table"}
 
     longer = {**STAGE_1, "start_from": "local", "depth": 1, "training": {**TRAINING, "volumes": 20}}

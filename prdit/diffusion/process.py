@@ -16,9 +16,11 @@ class Process:
     """x_t = cos(theta_t) x0 + sin(theta_t) eps with theta_t = pi t / 2T (Eq. 1)."""
 
     timesteps: int
-    """T; t runs over 1..T."""
+    """T, at which theta is pi / 2."""
     noise_std: float
-    """Standard deviation of eps: 1 in Eq. 1."""
+    """Standard deviation of eps: 1 in Eq. 1, 0.5 in the released code."""
+    first_timestep: int = 1
+    """Trained on T timesteps from here: 1 in the paper (1..T), 0 in the released code."""
 
     def angle(self, t: float) -> float:
         """theta_t in radians."""
@@ -29,8 +31,8 @@ class Process:
         return self.noise_std * normal(seed, purpose, index, (1, size, size, size), step=step)
 
     def draw_timesteps(self, seed: int, index: Tensor) -> Tensor:
-        """t in 1..T, one for each entry of index [B]."""
-        return 1 + (uniform(seed, "timestep", index) * self.timesteps).long()
+        """T timesteps from the first on are drawn evenly: one for each entry of index [B]."""
+        return self.first_timestep + (uniform(seed, "timestep", index) * self.timesteps).long()
 
     def diffuse(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t of x0 and eps [B, 1, S, S, S] at t [B]."""

@@ -1,6 +1,7 @@
 """What the training loop, the sampler and the tables need of a generator: the protocol.
 
-A generator is a module of this folder with a function `build(entry, size)`; the config names it.
+A generator is a module of this folder with a function `build(entry, size, base)`; the
+config names it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
-    from prdit.config import PRDiT, Sampler, Training
+    from prdit.config import Model, PRDiT, Sampler, Training
 
 
 class Generator(ABC):
@@ -46,7 +47,12 @@ class Generator(ABC):
         """Volumes number `index` [B] of a seed: [B, 1, S, S, S], nominally in [-1, 1]."""
 
 
-def build(entry: PRDiT, size: int) -> Generator:
-    """The generator that a config entry names, with initial weights, for volumes of edge `size`."""
-    generator: Generator = import_module(f"prdit.generators.{entry.generator}").build(entry, size)
+def build(entry: Model, size: int, base: PRDiT | None = None) -> Generator:
+    """The generator that a config entry names, with initial weights, for volumes of edge `size`.
+
+    Args:
+        base: entry of the model at the beginning of its chain of `start_from`.
+    """
+    module = import_module(f"prdit.generators.{entry.generator}")
+    generator: Generator = module.build(entry, size, base)
     return generator

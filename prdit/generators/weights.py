@@ -6,30 +6,47 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from prdit.config import PRDiT
 from prdit.errors import UserError
 from prdit.files import atomic
 from prdit.generators.base import Generator, build
+from prdit.recipes import TrainRecipe
+
+RAW = "raw."
+"""Prefix of the weights before averaging, which stand beside the averaged ones."""
 
 
-def save(path: Path, state: dict[str, Tensor], entry: PRDiT, about: dict[str, Any]) -> None:
-    """Write weights with the config entry that rebuilds their generator.
+def save(
+    path: Path,
+    averaged: dict[str, Tensor],
+    raw: dict[str, Tensor],
+    recipe: TrainRecipe,
+    about: dict[str, Any],
+) -> None:
+    """Write weights with all that rebuilds their generator.
 
     Args:
-        about: of the volumes it makes: size, window, spacing_mm.
+        averaged: what sampling uses, the whole state of the network.
+        raw: the same as trained; only what differs is written.
+        about: of the volumes it makes: window, spacing_mm.
     """
-    about = {**about, "entry": entry.model_dump(mode="json")}
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
+    differing = {n: t for n, t in raw.items() if not torch.equal(t, averaged[n])}
+    state = averaged | {RAW + name: tensor for name, tensor in differing.items()}
+    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}
+    told = {**about, "recipe": recipe.model_dump(mode="json")}
     with atomic(path) as partial:
-        save_file(tensors, partial, metadata={"prdit": json.dumps(about, sort_keys=True)})
+        save_file(tensors, partial, metadata={"prdit": json.dumps(told, sort_keys=True)})
 
 
-def load(path: Path, device: str = "cpu") -> tuple[Generator, dict[str, Any]]:
-    """The generator of a weights file, and what the file says of it: size, window, spacing.
+def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generator, dict[str, Any]]:
+    """The generator of a weights file, and what the file says of it: size, window, spacing_mm.
+
+    Args:
+        raw: the weights as trained, instead of the averaged ones.
 
     Raises:
         UserError: not a weights file of this package, or its tensors do not fit.
@@ -38,12 +55,19 @@ def load(path: Path, device: str = "cpu") -> tuple[Generator, dict[str, Any]]:
         with safe_open(path, framework="pt", device=device) as file:
             about = json.loads((file.metadata() or {})["prdit"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        recipe = TrainRecipe.model_validate(about.pop("recipe"))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is no weights file of prdit ({error}); train it again") from None
-    generator = build(PRDiT.model_validate(about.pop("entry")), about["size"])
-    fit(generator, state, path)
+    generator = build(recipe.model, recipe.size, recipe.base)
+    fit(generator, _chosen(state, raw=raw), path)
     generator.network.to(device).eval()
-    return generator, about
+    return generator, {**about, "size": recipe.size}
+
+
+def _chosen(state: dict[str, Tensor], *, raw: bool) -> dict[str, Tensor]:
+    averaged = {name: t for name, t in state.items() if not name.startswith(RAW)}
+    as_trained = {n.removeprefix(RAW): t for n, t in state.items() if n.startswith(RAW)}
+    return averaged | as_trained if raw else averaged
 
 
 def fit(generator: Generator, state: dict[str, Tensor], path: Path) -> None:

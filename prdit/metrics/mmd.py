@@ -15,22 +15,32 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def mmd(real: np.ndarray, generated: np.ndarray) -> float:
-    """sqrt(max(MMD^2, 0)) with the biased statistic, the paper's "MMD".
+    """sqrt(max(MMD^2, 0)), the paper's "MMD", for features [n, d] and [m, d] (released code)."""
+    return float(np.sqrt(max(mmd_squared(real, generated, median_gamma(real)), 0.0)))
 
-    The kernel is exp(-gamma |u - v|^2), gamma = 1 / (2 median) over all n^2 real pairs, the zero
-    diagonal included and the lower median taken (released code).
+
+def mmd_squared(real: np.ndarray, generated: np.ndarray, gamma: float) -> float:
+    """MMD^2 of features [n, d] and [m, d]: the biased statistic, diagonals included.
 
     Args:
-        real, generated: features [n, d] and [m, d].
+        gamma: of the kernel exp(-gamma |u - v|^2).
     """
-    rr = squared_distances(real, real)
-    np.fill_diagonal(rr, 0.0)
-    gg = squared_distances(generated, generated)
-    np.fill_diagonal(gg, 0.0)
-    rg = squared_distances(real, generated)
-    gamma = 1 / (2 * lower_median(rr))
-    squared = sum(s * np.exp(-gamma * d).mean() for s, d in ((1, rr), (1, gg), (-2, rg)))
-    return float(np.sqrt(max(squared, 0.0)))
+    pairs = ((1, _within(real)), (1, _within(generated)), (-2, squared_distances(real, generated)))
+    return float(sum(sign * np.exp(-gamma * d).mean() for sign, d in pairs))
+
+
+def median_gamma(real: np.ndarray) -> float:
+    """1 / (2 median) of |u - v|^2 over all n^2 pairs of real features [n, d].
+
+    The zero diagonal is included and the lower median taken (released code).
+    """
+    return 1 / (2 * lower_median(_within(real)))
+
+
+def _within(x: np.ndarray) -> np.ndarray:
+    d = squared_distances(x, x)
+    np.fill_diagonal(d, 0.0)
+    return d
 
 
 def lower_median(values: np.ndarray) -> float:

@@ -49,14 +49,15 @@ def position_code(grid: tuple[int, int, int], width: int) -> Tensor:
 class TimeEmbedding(nn.Module):
     """c = TimeEmbed(t), and its projection for each branch (section 3.1)."""
 
-    def __init__(self, width: int, local_width: int, *, with_global: bool) -> None:
+    def __init__(self, width: int, local_width: int | None, *, with_global: bool) -> None:
         super().__init__()
         self.trunk = nn.Linear(FREQUENCIES, width)
-        self.to_local = nn.Linear(width, local_width)
+        self.to_local = None if local_width is None else nn.Linear(width, local_width)
         self.to_global = nn.Linear(width, width) if with_global else None
 
-    def forward(self, t: Tensor) -> tuple[Tensor, Tensor | None]:
-        """t [B] -> (c_local [B, d], c_global [B, h] or None)."""
+    def forward(self, t: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """t [B] -> (c_local [B, d], c_global [B, h]); None for a branch that is not there."""
         code = sinusoid(t, FREQUENCIES).to(self.trunk.weight.dtype)
         c = nn.functional.silu(self.trunk(code))
-        return self.to_local(c), None if self.to_global is None else self.to_global(c)
+        local = None if self.to_local is None else self.to_local(c)
+        return local, None if self.to_global is None else self.to_global(c)

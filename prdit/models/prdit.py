@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor, nn
 
-from prdit.diffusion.noise import generator
 from prdit.models.embeddings import TimeEmbedding
 from prdit.models.global_dit import GlobalDiT
+from prdit.models.initialisation import initialise
 from prdit.models.local_denoiser import LocalDenoiser
 from prdit.models.patches import assemble, extract
+
+Estimate = tuple[Tensor, Tensor]
+"""(eps, x0), each [B, 1, S, S, S]."""
 
 
 class PRDiT(nn.Module):
@@ -21,62 +22,65 @@ class PRDiT(nn.Module):
         size: edge of the cubic volumes in voxels; a multiple of `stride`.
         patch, stride: edges p and s of the patches that are read and written.
         width, heads, depth: of the transformer; depth 0 is stage 1, the Local Denoiser alone.
+        local: False leaves out the Local Denoiser (Table 4, "w/o local denoiser").
     """
 
     def __init__(
-        self, size: int, *, patch: int, stride: int, width: int, heads: int, depth: int
+        self,
+        size: int,
+        *,
+        patch: int,
+        stride: int,
+        width: int,
+        heads: int,
+        depth: int,
+        local: bool = True,
     ) -> None:
         super().__init__()
         self.patch, self.stride = patch, stride
         self.grid = (size // stride,) * 3
-        tokens_in, tokens_out = patch**3, 2 * stride**3
-        self.time = TimeEmbedding(width, tokens_in, with_global=depth > 0)
-        self.local = LocalDenoiser(tokens_in, tokens_out)
+        v, out = patch**3, 2 * stride**3
+        self.time = TimeEmbedding(width, v if local else None, with_global=depth > 0)
+        self.local = LocalDenoiser(v, out) if local else None
         self.residual = (
-            GlobalDiT(tokens_in, tokens_out, self.grid, width=width, heads=heads, depth=depth)
-            if depth > 0
-            else None
+            GlobalDiT(v, out, self.grid, width=width, heads=heads, depth=depth) if depth else None
         )
 
-    def forward(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """x_t [B, 1, S, S, S], t [B] -> (eps, x0), each like x_t."""
+    def forward(self, x_t: Tensor, t: Tensor) -> Estimate:
+        """x_t [B, 1, S, S, S], t [B] -> (eps, x0)."""
+        parts = self.parts(x_t, t)
+        tokens = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return self.volumes(tokens)
+
+    def parts(self, x_t: Tensor, t: Tensor) -> list[Tensor]:
+        """The tokens of each branch, local first, [B, N, 2 s^3]; their sum is the estimate."""
         v = extract(x_t, self.patch, self.stride)
         c_local, c_global = self.time(t)
-        with nullcontext() if self.residual is None else torch.no_grad():
-            tokens = self.local(v, c_local)
+        found = []
+        if self.local is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                found.append(self.local(v, c_local))
         if self.residual is not None:
-            tokens = tokens + self.residual(v, c_global)
+            found.append(self.residual(v, c_global))
+        return found
+
+    def volumes(self, tokens: Tensor) -> Estimate:
+        """Tokens [B, N, 2 s^3] put together: noise and signal (Figure 15 shows each branch's)."""
         eps, x0 = assemble(tokens, self.grid, self.stride).chunk(2, dim=1)
         return eps, x0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the Local Denoiser is kept as it is, and needs no gradient."""
+        return not any(p.requires_grad for p in self.local_parameters().values())
 
     def local_parameters(self) -> dict[str, nn.Parameter]:
         """What stage 1 trains and stage 2 keeps frozen, by name."""
         mine = ("local.", "time.trunk.", "time.to_local.")
         return {name: p for name, p in self.named_parameters() if name.startswith(mine)}
 
-    @torch.no_grad()
     def initialise(self, seed: int, gain: float = 1.0) -> None:
-        """Initial weights (Tables 9 and 10; gains from the released code).
-
-        Each tensor is a function of (seed, its name), whatever else the model has.
-        """
-        zero = {
-            id(layer)
-            for part in (self.local, self.residual)
-            if part
-            for layer in part.zero_initialised()
-        }
-        for name, module in self.named_modules():
-            if isinstance(module, nn.LayerNorm):
-                module.reset_parameters()
-            elif isinstance(module, nn.Linear):
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-                random = generator(seed, f"initial weights {name}")
-                if id(module) in zero:
-                    nn.init.zeros_(module.weight)
-                elif name.startswith("time."):
-                    nn.init.normal_(module.weight, std=0.02, generator=random)
-                else:
-                    skip = name == "residual.embedding.skip"
-                    nn.init.xavier_uniform_(module.weight, 0.1 if skip else gain, generator=random)
+        """Initial weights: a fresh DiT changes nothing, a fresh Local Denoiser says 0."""
+        branches = [branch for branch in (self.local, self.residual) if branch is not None]
+        zero = [layer for branch in branches for layer in branch.zero_initialised()]
+        initialise(self, zero, seed, gain)

@@ -8,76 +8,78 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from prdit.config import Shown
 from prdit.files import atomic
 from prdit.recipes import TableRecipe
 
-FID, MMD = "FID x10^3", "MMD"
+MMD = "MMD"
 
 
 def run(recipe: TableRecipe, *, scores: Path, published: Path, csv: Path, markdown: Path) -> None:
     """Write one table as CSV (plain numbers) and Markdown (as the paper prints them)."""
     all_scores = pd.read_csv(scores)
     values = yaml.safe_load(published.read_text())[recipe.table]
-    rows = {"table_1": table_1, "table_4": table_4}[recipe.table](recipe, all_scores, values)
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows(recipe, all_scores, values))
     with atomic(csv) as partial:
         frame.to_csv(partial, index=False)
     with atomic(markdown) as partial:
         partial.write_text(in_markdown(frame, CAPTIONS[recipe.table]))
 
 
-def table_1(recipe: TableRecipe, scores: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
-    """A row per data set and model, and one for real volumes against other real ones."""
-    rows = []
-    for dataset in recipe.selection.datasets:
-        paper = values.get(recipe.published[dataset], {})
-        for model in [*recipe.selection.models, recipe.floor]:
-            about = {"Data set": recipe.labels[dataset], "Model": model}
-            samplers = ["-"] if model == recipe.floor else recipe.selection.samplers
-            for sampler in samplers:
-                found = chosen(scores, recipe, dataset, model, sampler)
-                rows.append(about | ours(found) | theirs(paper.get(model)) | how(found))
-    return rows
+def rows(recipe: TableRecipe, scores: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
+    """A row per data set and label, and one per size for real volumes against other real ones."""
+    found = []
+    sizes = sorted({row.size for row in recipe.rows})
+    floors = [Shown(recipe.floor, recipe.floor, "-", size) for size in sizes]
+    unit = FID_UNITS.get(recipe.table, 3)
+    for dataset, (name, key) in recipe.datasets.items():
+        paper = by_label(values.get(key, values))
+        for row in [*recipe.rows, *floors]:
+            chosen = of_row(scores, recipe, dataset, row)
+            about = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
+            found.append(
+                about | ours(chosen, unit) | theirs(paper.get(row.label), unit) | how(chosen)
+            )
+    return found
 
 
-def table_4(recipe: TableRecipe, scores: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
-    """The right half: a row per predictor step k."""
-    rows = []
-    for dataset in recipe.selection.datasets:
-        for model in recipe.selection.models:
-            for sampler in recipe.selection.samplers:
-                k = recipe.k[sampler]
-                about = {"Data set": recipe.labels[dataset], "Model": model, "k": k}
-                paper = values["predictor_steps_k"].get(int(k) if k.is_integer() else k)
-                found = chosen(scores, recipe, dataset, model, sampler)
-                rows.append(about | ours(found) | theirs(paper) | how(found))
-    return rows
-
-
-def chosen(
-    scores: pd.DataFrame, recipe: TableRecipe, dataset: str, model: str, sampler: str
-) -> pd.DataFrame:
+def of_row(scores: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> pd.DataFrame:
     """The scores of one row of a table, over its seeds."""
-    wanted = {"dataset": dataset, "size": recipe.selection.size, "model": model, "sampler": sampler}
-    rows = scores
+    wanted = {"dataset": dataset, "size": row.size, "model": row.model, "sampler": row.sampler}
     for key, value in wanted.items():
-        rows = rows[rows[key] == value]
-    return rows if model == recipe.floor else rows[rows["seed"].isin(recipe.selection.seeds)]
+        scores = scores[scores[key] == value]
+    return scores if row.model == recipe.floor else scores[scores["seed"].isin(recipe.seeds)]
 
 
-def ours(found: pd.DataFrame) -> dict[str, Any]:
+def by_label(values: dict[Any, Any]) -> dict[str, Any]:
+    """Published cells by the label of their row; a number n means k = n."""
+    found: dict[str, Any] = {}
+    for label, cells in values.items():
+        if any(isinstance(cell, dict) for cell in cells.values()):  # one half of a table
+            found |= by_label(cells)
+        else:
+            found[label if isinstance(label, str) else f"k = {label:g}"] = cells
+    return found
+
+
+def ours(found: pd.DataFrame, unit: int) -> dict[str, Any]:
     """Mean and standard deviation over seeds; no deviation of a single seed."""
     cells: dict[str, Any] = {}
-    for name, metric, scale in ((FID, "fid", 1e3), (MMD, "mmd", 1.0)):
+    for name, metric, scale in ((fid(unit), "fid", 10**unit), (MMD, "mmd", 1.0)):
         values = scale * found.loc[found["metric"] == metric, "value"]
         cells |= {name: values.mean(), f"{name} std": values.std() if len(values) > 1 else None}
     return cells
 
 
-def theirs(paper: Any) -> dict[str, Any]:
-    """The paper's cells, which may be a number or a mean with its deviation."""
+def fid(unit: int) -> str:
+    """Name of the column of FID, which the paper prints in units of 10^-unit."""
+    return f"FID x10^{unit}"
+
+
+def theirs(paper: Any, unit: int) -> dict[str, Any]:
+    """The paper's cells: a number, a mean with its deviation, or a word such as OOM."""
     cells: dict[str, Any] = {}
-    for name, key in ((FID, "fid_e3"), (MMD, "mmd")):
+    for name, key in ((fid(unit), f"fid_e{unit}"), (MMD, "mmd")):
         value = (paper or {}).get(key)
         mean, std = value if isinstance(value, list) else (value, None)
         cells |= {f"paper {name}": mean, f"paper {name} std": std}
@@ -115,18 +117,27 @@ def line(cells: list[str]) -> str:
 
 def cell(value: Any, std: Any, column: str) -> str:
     """A table cell: numbers rounded as in the paper, nothing as a dash."""
-    if not isinstance(value, float) or column == "k":
-        return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
     if pd.isna(value):
         return "-"
-    digits = 2 if FID in column else 4
+    digits = 2 if "FID" in column else 4
     spread = "" if std is None or pd.isna(std) else f" ± {std:.{digits}f}"
     return f"{value:.{digits}f}{spread}"
 
 
+FID_UNITS = {"table_5": 2}
+"""Tables whose FID is not in units of 10^-3."""
+
+REAL = "Real data: real volumes against other real ones, the best that so many can score."
 CAPTIONS = {
-    "table_1": "**Table 1.** Unconditional generation. 3D FID x10^3 and MMD, lower is better;"
-    " mean ± standard deviation over sampling seeds. Real data: real volumes against other real"
-    " ones, the best that can be expected of so many volumes.",
-    "table_4": "**Table 4 (right).** Predictor steps k; k = 1 is cold sampling.",
+    "table_1": "**Table 1.** Unconditional generation. 3D FID and MMD, lower is better;"
+    f" mean ± standard deviation over sampling seeds. {REAL}",
+    "table_2": f"**Table 2.** Highest resolution. {REAL}",
+    "table_3": f"**Table 3.** Trained from scratch, and from half the resolution. {REAL}",
+    "table_4": "**Table 4.** Components of the model, and predictor steps k; k = 1 is cold"
+    f" sampling. {REAL}",
+    "table_5": f"**Table 5.** Samplers that use the predicted noise alone. {REAL}",
+    "table_7": f"**Table 7.** As Table 3. {REAL}",
+    "table_8": f"**Table 8.** Base frozen, and fine-tuned with its refinement. {REAL}",
 }

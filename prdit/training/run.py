@@ -38,16 +38,17 @@ def run(
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     store = open_store(volumes)
-    generator = build(recipe.model, recipe.size)
+    generator = build(recipe.model, recipe.size, recipe.base)
     if start_from is not None:
-        generator.start_from(weights_file.load(start_from)[0])
+        raw = recipe.model.start_weights == "raw"
+        generator.start_from(weights_file.load(start_from, raw=raw)[0])
     generator.network.to(device)
     started = time.perf_counter()
     real = torch.from_numpy(store.volumes("train")).to(device)
-    state = train(generator, real, recipe.model.training, _print)
+    averaged = train(generator, real, recipe.model.training, _print)
     seconds = time.perf_counter() - started
-    about = {"size": recipe.size, "window": store.window, "spacing_mm": store.spacing_mm}
-    weights_file.save(weights, state, recipe.model, about)
+    about = {"window": store.window, "spacing_mm": store.spacing_mm}
+    weights_file.save(weights, averaged, generator.network.state_dict(), recipe, about)
     parameters = list(generator.network.parameters())
     write_json(
         record,

@@ -1,0 +1,100 @@
+"""What has to fit between the parts of a config: names, sizes, and models that build on others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prdit.config import Config, Selection
+
+SHARED_WITH_STAGE_1 = (
+    *("width", "patch", "stride"),
+    *("timesteps", "noise_std", "first_timestep"),
+)
+"""A stage 2 has these in common with the Local Denoiser that it keeps."""
+
+
+def check(config: Config) -> None:
+    """Raise ValueError, one sentence, at the first thing that does not fit."""
+    for name, model in config.models.items():
+        if model.start_from is not None:
+            _known(f"models.{name}.start_from", model.start_from, config.models)
+    for name in config.models:
+        _check_chain(config, name)
+    for where, selection in config.selections().items():
+        _check_selection(config, where, selection)
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the closest known one, or all of them."""
+    known = sorted(choices)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known are: {', '.join(known)}" if known else ""
+
+
+def _known(where: str, name: str, choices: Mapping[str, Any]) -> None:
+    if name not in choices:
+        raise ValueError(f"{where}: '{name}' is not defined{suggest(name, choices)}")
+
+
+def _check_chain(config: Config, name: str) -> None:
+    """A model's start_from leads to something it can build on, and not in a circle."""
+    seen, model = [name], config.models[name]
+    while model.start_from is not None:
+        if model.start_from in seen:
+            raise ValueError(f"models.{name}.start_from leads back to '{model.start_from}'")
+        seen.append(model.start_from)
+        start = config.models[model.start_from]
+        if model.generator == "prdit":
+            _check_stage_1(seen[-2], model, start)
+        model = start
+
+
+def _check_stage_1(name: str, model: Any, start: Any) -> None:
+    if start.generator != "prdit" or start.depth != 0:
+        raise ValueError(
+            f"models.{name}.start_from: '{model.start_from}' is no stage 1; name a model of depth 0"
+        )
+    for key in SHARED_WITH_STAGE_1:
+        mine, its = getattr(model, key), getattr(start, key)
+        if mine != its:
+            raise ValueError(
+                f"models.{name}.{key} is {mine:g} but {its:g} in '{model.start_from}', whose Local"
+                " Denoiser it starts from; write the same value in both"
+            )
+
+
+def _check_selection(config: Config, where: str, selection: Selection) -> None:
+    for dataset in selection.datasets:
+        _known(f"{where}.datasets", dataset, config.datasets)
+    _known(f"{where}.sampler", selection.sampler, config.samplers)
+    for row in selection.shown():
+        _known(f"{where}.rows", row.model, config.models)
+        _known(f"{where}.rows.{row.label}.sampler", row.sampler, config.samplers)
+        for dataset in selection.datasets:
+            _check_pools(where, row.size, dataset, config.datasets[dataset].grid.size)
+        _check_tiles(config, where, row.size, row.model)
+
+
+def _check_pools(where: str, size: int, dataset: str, cube: int) -> None:
+    if cube % size:
+        raise ValueError(
+            f"{where}.size: {size} does not divide datasets.{dataset}.grid.size ({cube}), from"
+            " which volumes are average-pooled"
+        )
+
+
+def _check_tiles(config: Config, where: str, size: int, name: str) -> None:
+    """Blocks fill the volume, and patches reach no further than a reflection can."""
+    model = config.models[name]
+    if size % model.stride:
+        raise ValueError(
+            f"{where}.size: {size} is no multiple of models.{name}.stride ({model.stride})"
+        )
+    start = model.start_from
+    if start is not None:
+        _check_tiles(config, where, config.start_size(name, size), start)
