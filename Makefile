@@ -9,7 +9,10 @@ quickstart: .venv  ## from DICOM to Table 1 on this machine's CPU
 test: lint quickstart  ## everything fast; under 20 minutes on two cores
 	pytest -n 2 --dist worksteal -m "not slow"
 
-test-full: .venv  ## whatever `make test` leaves out
+miniature: .venv  ## every table in miniature
+	snakemake --profile workflow/profiles/local --configfile config/miniature.yaml
+
+test-full: miniature  ## whatever `make test` leaves out
 	pytest -n 2 --dist worksteal -m slow
 
 lint: .venv
@@ -38,4 +41,4 @@ schema: .venv  ## after a change of prdit/config.py
 clean:  ## results and environment
 	rm -rf .venv .snakemake results/quickstart
 
-.PHONY: quickstart test test-full lint format schema clean
+.PHONY: quickstart miniature test test-full lint format schema clean

@@ -34,6 +34,7 @@ STEPS = {
 HELP = """\
 by hand:
   preprocess SCAN OUT.nii.gz   a CT (folder of DICOM, or .mha/.nii/.nrrd) as a 256^3 volume in HU
+  describe MODEL               parameters, operations and memory of a model of the config
   schema                       JSON schema of the config
 
 steps of the workflow (`snakemake -p` prints their full command lines):
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"prdit {__version__}")
-    parser.add_argument("verb", choices=["preprocess", "schema", *STEPS], metavar="VERB")
+    parser.add_argument("verb", choices=[*BY_HAND, *STEPS], metavar="VERB")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...")
     arguments = parser.parse_args(argv)
     try:
@@ -64,7 +65,7 @@ def verb(name: str) -> Callable[[Sequence[str]], None]:
     """What to do with the words after a verb."""
     if name in STEPS:
         return lambda words: step(name, words)
-    return {"preprocess": preprocess, "schema": schema}[name]
+    return BY_HAND[name]
 
 
 def step(name: str, words: Sequence[str]) -> None:
@@ -115,6 +116,26 @@ def preprocess(words: Sequence[str]) -> None:
     preprocess_own(**vars(parser.parse_args(words)))
 
 
+def describe(words: Sequence[str]) -> None:
+    """Parameters, operations and memory of a model: `prdit describe MODEL`."""
+    parser = argparse.ArgumentParser("prdit describe", description=describe.__doc__)
+    parser.add_argument("model", help="name of a model in the config")
+    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
+    parser.add_argument("--size", type=int, default=128, help="edge of the volumes (128)")
+    arguments = parser.parse_args(words)
+    from prdit.config_checks import check_model
+    from prdit.config_file import load_file
+    from prdit.generators.describe import describe as parts
+    from prdit.generators.describe import in_words
+
+    config, name, size = load_file(arguments.config), arguments.model, arguments.size
+    try:
+        check_model(config, name, size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(in_words(name, size, parts(config.models[name], size, config.base(name))))
+
+
 def schema(words: Sequence[str]) -> None:
     """Print the JSON schema of the config, made from its models."""
     import json
@@ -123,3 +144,7 @@ def schema(words: Sequence[str]) -> None:
 
     argparse.ArgumentParser("prdit schema", description=schema.__doc__).parse_args(words)
     print(json.dumps(Config.model_json_schema(), indent=1, sort_keys=True))
+
+
+BY_HAND = {"preprocess": preprocess, "describe": describe, "schema": schema}
+"""Verbs that are no steps of the workflow."""

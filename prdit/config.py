@@ -45,6 +45,9 @@ class Grid(Entry):
 
     size: int = Field(256, ge=8, description="Voxels per edge.")
     spacing_mm: float = Field(1.0, gt=0)
+    method: Literal["linear", "released"] = Field(
+        "linear", description="released: cubic, cropped only; small scans are excluded."
+    )
 
 
 class Window(Entry):
@@ -52,6 +55,12 @@ class Window(Entry):
 
     low: float = -1000.0
     high: float = 400.0
+    quantile: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Released code: each volume's own upper bound; high is nominal.",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Window:
@@ -63,7 +72,9 @@ class Window(Entry):
 class Split(Entry):
     """Training and held-out patients (A.9.2: 90 % and 10 %)."""
 
-    held_out: float = Field(0.1, gt=0, lt=1, description="Share of the patients held out.")
+    held_out: float = Field(
+        0.1, gt=0, description="Share of the patients; from 1 on, their number."
+    )
     seed: int = Field(0, ge=0)
 
 

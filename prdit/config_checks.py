@@ -27,6 +27,12 @@ def check(config: Config) -> None:
         _check_selection(config, where, selection)
 
 
+def check_model(config: Config, name: str, size: int) -> None:
+    """Raise ValueError unless a model is in the config and can make volumes of edge `size`."""
+    _known("the model", name, config.models)
+    _check_tiles(config, "the model", size, name)
+
+
 def suggest(name: str, choices: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the closest known one, or all of them."""
     known = sorted(choices)

@@ -22,7 +22,8 @@ class Recorded:
         with np.load(path, allow_pickle=False) as file:
             self._arrays = {key: file[key] for key in file.files}
         self._used: set[str] = set()
-        self._wrong: list[str] = []
+        self.wrong: list[str] = []
+        """What did not hold so far."""
         self._worst: dict[str, float] = {}
         self.name = path.name
 
@@ -30,6 +31,7 @@ class Recorded:
         return key in self._arrays
 
     def array(self, key: str) -> np.ndarray:
+        assert key in self, f"{self.name} has no key {key}"
         self._used.add(key)
         return self._arrays[key]
 
@@ -56,7 +58,7 @@ class Recorded:
     def check(self, holds: bool, claim: str) -> None:
         """Note a claim that does not hold; `finish` tells all of them."""
         if not holds:
-            self._wrong.append(claim)
+            self.wrong.append(claim)
 
     def compare(
         self, key: str, mine: Tensor | np.ndarray | float, *, atol: float, rtol: float = 0.0
@@ -75,14 +77,14 @@ class Recorded:
     ) -> None:
         mine, theirs = _float64(mine), _float64(recorded)
         if mine.shape != theirs.shape:
-            self._wrong.append(f"{what}: shape {mine.shape}, recorded {theirs.shape}")
+            self.wrong.append(f"{what}: shape {mine.shape}, recorded {theirs.shape}")
             return
         off = np.abs(mine - theirs)
         worst = float(off.max(initial=0.0))
         self._worst[what] = max(worst, self._worst.get(what, 0.0))
         within = off <= atol + rtol * np.abs(theirs)
         if not within.all():  # not (a > b): NaN must fail
-            self._wrong.append(
+            self.wrong.append(
                 f"{what}: {(~within).sum()} of {within.size} values are off;"
                 f" max deviation {worst:.3g} (allowed {atol:g} + {rtol:g} relative)"
             )
@@ -90,7 +92,7 @@ class Recorded:
     def finish(self) -> None:
         """Fail with everything that was off, and with every key that nothing looked at."""
         unseen = [k for k in self._arrays if k not in self._used and not _NOTES.fullmatch(k)]
-        wrong = list(self._wrong)
+        wrong = list(self.wrong)
         if unseen:
             wrong.append(f"keys that this test does not know: {', '.join(unseen)}")
         if not self._worst:
@@ -110,7 +112,7 @@ def draw(seed: int, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """n of the recipe: standard normal float64, a function of (seed, name)."""
     address = (seed * 1000003 + zlib.crc32(name.encode())) % 2**32
     # The recipe is written for this generator, which NumPy keeps as it is.
-    return np.random.RandomState(address).standard_normal(shape)  # noqa: NPY002
+    return np.random.RandomState(address).standard_normal(shape)
 
 
 def model_recipe(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
@@ -159,5 +161,3 @@ def weights(file: Recorded) -> dict[str, Tensor]:
 def totals(file: Recorded, key: str, tensors: list[Tensor]) -> None:
     """Sums in float64: equal but for the order of adding."""
     file.compare(key, np.array([float(t.double().sum()) for t in tensors]), atol=1e-6, rtol=1e-10)
-
-

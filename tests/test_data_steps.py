@@ -113,7 +113,7 @@ def test_excluded_series_stay_in_the_ledger_and_leave_the_split(tmp_path: Path) 
 
 
 def test_too_few_patients_to_split(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"of 2 usable patients a share of 0.1 held out is 0"):
+    with pytest.raises(UserError, match=r"of 2 usable patients 0 would be held out"):
         make_split(tmp_path, ["A", "B"], held_out=0.1)
 
 

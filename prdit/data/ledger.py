@@ -44,16 +44,19 @@ def run(recipe: LedgerRecipe, *, shards: list[Path], ledger: Path, split: Path) 
 
 
 def held_out_patients(patients: set[str], share: float, seed: int) -> set[str]:
-    """The `share` of patients whose hashed ids come first: any order of listing gives the same.
+    """The patients whose hashed ids come first: any order of listing gives the same.
+
+    Args:
+        share: of all patients, or from 1 on their number.
 
     Raises:
         UserError: too few patients to hold one out and train on another.
     """
-    count = round(share * len(patients))
+    count = round(share * len(patients)) if share < 1 else int(share)
     if not 0 < count < len(patients):
         raise UserError(
-            f"of {len(patients)} usable patients a share of {share:g} held out is {count}; both"
-            " parts need one at least: add scans or change datasets.<name>.split.held_out"
+            f"of {len(patients)} usable patients {count} would be held out (held_out {share:g});"
+            " both parts need one at least: add scans or change datasets.<name>.split.held_out"
         )
     return set(sorted(patients, key=lambda patient: _hash(seed, patient))[:count])
 

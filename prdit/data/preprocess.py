@@ -14,7 +14,7 @@ from prdit.data.anatomy import body_share, lung_mask, lung_ml
 from prdit.data.dicom import read_series
 from prdit.data.quality import Facts, QualityRow, write_rows
 from prdit.data.raw import read_verified
-from prdit.data.resample import cube_origin, to_cube
+from prdit.data.resample import as_released, cube_origin, to_cube
 from prdit.data.scan import Excluded, Scan, read_image
 from prdit.data.volume import Volume, write_nifti
 from prdit.recipes import PreprocessRecipe
@@ -24,21 +24,32 @@ _COARSE_MM = 3.0
 
 
 def preprocess_series(
-    source: Path, size: int, spacing_mm: float, series_uid: str | None = None
+    source: Path,
+    size: int,
+    spacing_mm: float,
+    series_uid: str | None = None,
+    *,
+    method: str = "linear",
 ) -> tuple[Volume | None, QualityRow]:
     """Read a DICOM folder or an image file and resample it to a cube of size^3 voxels.
 
-    Returns the volume and its row; no volume if the row says excluded.
+    Args:
+        method: "linear", or "released" for the released code's way.
+
+    Returns:
+        The volume and its row; no volume if the row says excluded.
 
     Raises:
         UserError: the source itself is wrong (missing, empty, or an unclear choice of series).
     """
+    known = QualityRow(series_uid=series_uid or "")
+    resample = as_released if method == "released" else to_cube
     try:
         scan = read_series(source, series_uid) if source.is_dir() else read_image(source)
+        known = scan.quality
+        volume = resample(scan, size, spacing_mm)
     except Excluded as error:
-        known = error.quality or QualityRow(series_uid=series_uid or "")
-        return None, replace(known, status="excluded", reason=error.reason)
-    volume = to_cube(scan, size, spacing_mm)
+        return None, replace(error.quality or known, status="excluded", reason=error.reason)
     row = replace(
         scan.quality,
         series_uid=scan.quality.series_uid or series_uid or "",
@@ -59,18 +70,24 @@ def run(recipe: PreprocessRecipe, *, verified: Path, quality: Path) -> None:
         quality: CSV of a row per series; the volumes lie beside it.
     """
     series = read_verified(verified).items()
-    grid = recipe.grid
-    write_rows(quality, preprocess_shard(series, quality.parent, grid.size, grid.spacing_mm))
+    size, spacing_mm, method = recipe.grid.size, recipe.grid.spacing_mm, recipe.grid.method
+    rows = preprocess_shard(series, quality.parent, size, spacing_mm, method=method)
+    write_rows(quality, rows)
 
 
 def preprocess_shard(
-    series: Iterable[tuple[str, Path]], out_folder: Path, size: int, spacing_mm: float
+    series: Iterable[tuple[str, Path]],
+    out_folder: Path,
+    size: int,
+    spacing_mm: float,
+    *,
+    method: str = "linear",
 ) -> list[QualityRow]:
     """Preprocess (series UID, folder) pairs one by one into out_folder/<series UID>.nii.gz."""
     out_folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for series_uid, folder in series:
-        volume, row = preprocess_series(folder, size, spacing_mm, series_uid)
+        volume, row = preprocess_series(folder, size, spacing_mm, series_uid, method=method)
         if volume is not None:
             write_nifti(out_folder / f"{series_uid}.nii.gz", volume)
         rows.append(row)

@@ -10,13 +10,27 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from prdit.data.scan import AIR_HU, Scan, clamp_hu
+from prdit.data.released import cubic_crop
+from prdit.data.scan import AIR_HU, Excluded, Scan, clamp_hu
 from prdit.data.volume import Volume
 
 _FINE = 0.7
 """Below this ratio of source to target spacing, linear interpolation would skip voxels (alias)."""
 _REACH = 3.0
 """The Gaussian is cut off at this many standard deviations."""
+
+
+def as_released(scan: Scan, size: int, spacing_mm: float) -> Volume:
+    """The released code's cube: cubic splines, cropped and never padded.
+
+    Raises:
+        Excluded: smaller than the cube, or not axial (the released code would not notice).
+    """
+    if not scan.quality.axial:
+        raise Excluded("not axial, which the released preprocessing cannot handle")
+    hu = cubic_crop(scan.hu, scan.spacing_xyz[::-1], size, spacing_mm)
+    x, y, z = cube_origin(scan, size, spacing_mm).tolist()
+    return Volume(hu=clamp_hu(hu), spacing_mm=(spacing_mm,) * 3, origin_mm=(z, y, x))
 
 
 def to_cube(scan: Scan, size: int, spacing_mm: float) -> Volume:

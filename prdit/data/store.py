@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from prdit.config import Window
+from prdit.data.released import quantile_window
 from prdit.data.volume import average_pool, read_nifti, to_window
 from prdit.errors import UserError
 from prdit.files import atomic, read_json, sha256, write_json
@@ -41,17 +43,17 @@ class Store:
 
 
 def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
-    """Window (Eq. v = 2 (HU - low) / (high - low) - 1), then pool every usable volume.
+    """Window (v = 2 (HU - low) / (high - low) - 1), then pool every usable volume.
 
     Args:
         split: the usable series, as the ledger writes it.
         array: the .npy file to write.
-        index: JSON beside it: series, parts, window, spacing, sha256 of the array.
+        index: JSON beside it: series, parts, window, spacing, sha256 of the array; `highs` are
+            the upper bounds of the volumes, the window's own unless it has a quantile.
     """
     with split.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    window = recipe.window
-    spacing = 0.0
+    spacing, highs = 0.0, []
     with atomic(array) as partial:
         with partial.open("wb") as out:
             shape = (len(rows), *(recipe.size,) * 3)
@@ -60,18 +62,29 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
             for row in rows:
                 volume = read_nifti(split.parent / row["file"])
                 factor = volume.hu.shape[0] // recipe.size
-                pooled = average_pool(to_window(volume.hu, window.low, window.high), factor)
+                v, high = windowed(volume.hu, recipe.window)
+                highs.append(high)
+                pooled = average_pool(v, factor)
                 out.write(np.rint(pooled * FULL).astype("<i2").tobytes())
                 spacing = volume.spacing_mm[0] * factor
         digest = sha256(partial)
     about = {
         "series": [row["series_uid"] for row in rows],
         "parts": [row["part"] for row in rows],
-        "window": [window.low, window.high],
+        "window": [recipe.window.low, recipe.window.high],
+        "highs": highs,
         "spacing_mm": spacing,
         "sha256": digest,
     }
     write_json(index, about)
+
+
+def windowed(hu: np.ndarray, window: Window) -> tuple[np.ndarray, float]:
+    """HU of any shape as float32 in [-1, 1], and the HU of 1: the window's, or the volume's own."""
+    if window.quantile is None:
+        return to_window(hu, window.low, window.high), window.high
+    unit, high = quantile_window(hu.astype(np.float32), window.low, window.quantile)
+    return 2 * unit - 1, high
 
 
 def open_store(array: Path) -> Store:

@@ -22,6 +22,8 @@ def initialise(network: nn.Module, zero: Collection[nn.Module], seed: int, gain:
     Args:
         zero: linear layers that start at zero.
     """
+    if any(p.is_meta for p in network.parameters()):
+        return  # only described, never run
     zeros = {id(layer) for layer in zero}
     for name, module in network.named_modules():
         if isinstance(module, nn.LayerNorm):

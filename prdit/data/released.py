@@ -1,0 +1,103 @@
+"""The released code's preprocessing, for runs that follow it: per-volume windows, no padding.
+
+It differs from this package's own in three ways: a scan smaller than the cube is dropped, axes stay
+as stored, and the upper end of the window is a quantile of each volume, so that a value in [0, 1]
+means another HU in every volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from prdit.data.scan import AIR_HU, Excluded
+
+Real = TypeVar("Real", bound=np.floating)
+
+LIDC_QUANTILE = 0.999
+RAD_QUANTILE = 0.995
+"""Of all voxels of a cropped volume: the upper end of its window."""
+RAD_LIMIT_HU = 1000
+"""RAD-ChestCT is clipped to +-1000 HU first, as its files are stored."""
+
+
+def cubic_crop(
+    hu: NDArray[np.number], spacing_zyx: Sequence[float], size: int, spacing_mm: float
+) -> NDArray[np.float64]:
+    """LIDC-IDRI: cubic splines to voxels of `spacing_mm`, then the middle size^3 (released code).
+
+    Args:
+        hu: [D, H, W].
+        spacing_zyx: mm per voxel along D, H, W.
+
+    Raises:
+        Excluded: less than `size` along an axis.
+    """
+    return centre_crop(resample(hu, spacing_zyx, spacing_mm), size)
+
+
+def resample(
+    hu: NDArray[np.number], spacing_zyx: Sequence[float], spacing_mm: float
+) -> NDArray[np.float64]:
+    """Cubic splines through [D, H, W] to cubic voxels; edges continue outwards.
+
+    Voxel centres at both ends stay where they are, so the spacing is `spacing_mm` only nearly.
+    """
+    factors = [float(spacing) / spacing_mm for spacing in spacing_zyx]
+    even: NDArray[np.float64] = ndimage.zoom(
+        hu.astype(np.float64), factors, order=3, mode="nearest"
+    )
+    return even
+
+
+def centre_crop(x: NDArray[Real], size: int) -> NDArray[Real]:
+    """The middle size^3 of [D, H, W]. Raises Excluded where there is less."""
+    if min(x.shape) < size:
+        raise Excluded(f"{x.shape} voxels, fewer than {size} along an axis")
+    return x[tuple(slice((n - size) // 2, (n - size) // 2 + size) for n in x.shape)]
+
+
+def quantile_window(hu: NDArray[Real], low: float, quantile: float) -> tuple[NDArray[Real], float]:
+    """Clip to [low, the volume's quantile], then its own least value to 0 and greatest to 1.
+
+    Args:
+        hu: any shape.
+        quantile: in (0, 1]; 1 clips nothing above.
+
+    Returns:
+        (values in [0, 1] of hu's dtype, HU of 1)
+
+    Raises:
+        Excluded: no contrast between the two.
+    """
+    raised = np.maximum(hu, hu.dtype.type(low))
+    upper = np.quantile(raised, quantile)
+    clipped = np.minimum(raised, upper)
+    least = clipped.min()
+    if not upper > least:
+        raise Excluded(f"no contrast: nothing above {least:g} HU at quantile {quantile:g}")
+    return (clipped - least) / (clipped.max() - least), float(upper)
+
+
+def rad_crop(hu: NDArray[np.number], size: int, target: int | None = None) -> NDArray[np.float32]:
+    """RAD-ChestCT: HU clipped to +-1000, the middle size^3, zoomed linearly to target^3.
+
+    Args:
+        hu: [D, H, W].
+        target: edge in voxels after the zoom, which fills with air; none: no zoom.
+
+    Raises:
+        Excluded: less than `size` along an axis.
+    """
+    clipped = np.clip(hu.astype(np.float32), -RAD_LIMIT_HU, RAD_LIMIT_HU)
+    cube = centre_crop(clipped, size)
+    if target is None or target == size:
+        return cube
+    zoomed: NDArray[np.float32] = ndimage.zoom(
+        cube, target / size, order=1, mode="constant", cval=AIR_HU
+    )
+    return zoomed

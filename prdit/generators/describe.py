@@ -1,0 +1,66 @@
+"""What a model consists of and costs, without making it: `prdit describe MODEL`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from prdit.generators.base import build
+
+if TYPE_CHECKING:
+    from prdit.config import Model, PRDiT
+
+TRAINING_BYTES = 4 * 4
+"""Per trained parameter: weight, gradient and two moments of Adam in float32."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a network."""
+
+    name: str
+    parameters: int
+    flop: int
+    """Floating-point operations of its matrix products in one forward of one volume."""
+
+
+def describe(entry: Model, size: int, base: PRDiT | None = None) -> list[Part]:
+    """The parts of a model on volumes of edge `size`, and their sum last.
+
+    One multiply-add is two operations; only matrix products count. Nothing is allocated.
+    """
+    with torch.device("meta"):
+        network = build(entry, size, base).network
+        x, t = torch.empty(1, 1, size, size, size), torch.empty(1)
+        counter = FlopCounterMode(display=False, depth=3)
+        with counter, torch.no_grad():
+            network(x, t)
+    counts = counter.get_flop_counts()
+    root = type(network).__name__
+    parts = [
+        Part(name, parameters(part), sum(counts.get(f"{root}.{name}", {}).values()))
+        for name, part in network.named_children()
+    ]
+    return [*parts, Part("all", parameters(network), counter.get_total_flops())]
+
+
+def parameters(network: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def in_words(name: str, size: int, parts: list[Part]) -> str:
+    """The parts as lines of text, then what memory the model needs."""
+    lines = [f"{name} at {size}^3", f"{'part':12} {'parameters':>14} {'GFLOP per forward':>18}"]
+    lines += [f"{p.name:12} {p.parameters:14,} {p.flop / 1e9:18.1f}" for p in parts]
+    total = parts[-1].parameters
+    lines.append(f"weights: {total * 4 / 2**20:.0f} MiB in float32, half of that in bfloat16")
+    lines.append(
+        f"training all of it: {total * (TRAINING_BYTES + 4) / 2**20:.0f} MiB of weights, gradients,"
+        " moments and averages, activations apart"
+    )
+    return "\n".join(lines)
