@@ -34,6 +34,7 @@ STEPS = {
 HELP = """\
 by hand:
   preprocess SCAN OUT.nii.gz   a CT (folder of DICOM, or .mha/.nii/.nrrd) as a 256^3 volume in HU
+  convert CHECKPOINT OUT       weights of the released code as a weights file
   describe MODEL               parameters, operations and memory of a model of the config
   schema                       JSON schema of the config
 
@@ -116,6 +117,31 @@ def preprocess(words: Sequence[str]) -> None:
     preprocess_own(**vars(parser.parse_args(words)))
 
 
+def convert(words: Sequence[str]) -> None:
+    """Weights of the released code: `prdit convert CHECKPOINT OUT.safetensors --size 128`."""
+    parser = argparse.ArgumentParser(
+        "prdit convert", description="A checkpoint of the released code as a weights file."
+    )
+    parser.add_argument("checkpoint", type=Path, help=".pt of the released code, or .safetensors")
+    parser.add_argument("out", type=Path, help="weights file to write, .safetensors")
+    parser.add_argument("--size", type=int, required=True, help="edge in voxels it was trained on")
+    parser.add_argument("--heads", type=int, help="only for widths that were not released")
+    parser.add_argument("--raw", action="store_true", help="weights before averaging")
+    parser.add_argument("--noise-std", type=float, default=0.5, help="of eps (0.5)")
+    parser.add_argument(
+        "--window",
+        type=float,
+        nargs=2,
+        default=(-1000.0, 1000.0),
+        metavar=("LOW", "HIGH"),
+        help="nominal HU of -1 and 1 (-1000 1000)",
+    )
+    parser.add_argument("--spacing-mm", type=float, help="voxel size (256 / size)")
+    from prdit.generators.convert import convert as convert_checkpoint
+
+    convert_checkpoint(**vars(parser.parse_args(words)))
+
+
 def describe(words: Sequence[str]) -> None:
     """Parameters, operations and memory of a model: `prdit describe MODEL`."""
     parser = argparse.ArgumentParser("prdit describe", description=describe.__doc__)
@@ -146,5 +172,5 @@ def schema(words: Sequence[str]) -> None:
     print(json.dumps(Config.model_json_schema(), indent=1, sort_keys=True))
 
 
-BY_HAND = {"preprocess": preprocess, "describe": describe, "schema": schema}
+BY_HAND = {"preprocess": preprocess, "convert": convert, "describe": describe, "schema": schema}
 """Verbs that are no steps of the workflow."""

@@ -122,7 +122,7 @@ class PRDiT(Entry):
 
     @model_validator(mode="after")
     def _shapes(self) -> PRDiT:
-        if self.width % 6:
+        if self.depth > 0 and self.width % 6:
             near = (self.width // 6 or 1) * 6
             raise ValueError(
                 f"width {self.width} is no multiple of 6, which the 3D position code needs;"

@@ -53,9 +53,9 @@ MISTAKES = [
         "config key 'models.local.training.volumes' is None: input should be a valid integer",
     ),
     (
-        "models.local.width",
+        "models.PRDiT-4L.width",
         64,
-        "config, models.local: width 64 is no multiple of 6, which the 3D position code needs;"
+        "config, models.PRDiT-4L: width 64 is no multiple of 6, which the 3D position code needs;"
         " write 60 or 66",
     ),
     (
