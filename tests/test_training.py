@@ -91,6 +91,7 @@ def store(folder: Path) -> Path:
         "series": ["1", "2", "3"],
         "parts": ["train", "train", "held-out"],
         "window": [-1000.0, 400.0],
+        "highs": [400.0] * 3,
         "spacing_mm": 32.0,
     }
     array.with_suffix(".json").write_text(json.dumps(about))
@@ -116,7 +117,8 @@ def test_a_training_leaves_weights_and_a_record(tmp_path: Path) -> None:
     assert record["status"] == "ok"
     assert record["training_volumes"] == 2
     generator, about = weights.load(path)
-    assert about == {"size": 8, "window": [-1000.0, 400.0], "spacing_mm": 32.0}
+    window = {"window": [-1000.0, 400.0], "nominal_hu": False}
+    assert about == {"size": 8, "spacing_mm": 32.0, **window}
     assert sum(p.numel() for p in generator.network.parameters()) == record["parameters"]
 
 

@@ -30,6 +30,8 @@ class Store:
     """"train" or "held-out", per volume."""
     window: tuple[float, float]
     """HU of -1 and of 1."""
+    nominal: bool
+    """Whether volumes had upper bounds of their own, so that the window's is but nominal."""
     spacing_mm: float
 
     def volume(self, i: int) -> np.ndarray:
@@ -101,4 +103,11 @@ def open_store(array: Path) -> Store:
     if len(quantised) != len(about["series"]):
         raise UserError(f"{array} and its index disagree; delete both to have them made again")
     low, high = about["window"]
-    return Store(quantised, about["series"], about["parts"], (low, high), about["spacing_mm"])
+    return Store(
+        quantised=quantised,
+        series=about["series"],
+        parts=about["parts"],
+        window=(low, high),
+        nominal=any(own != high for own in about["highs"]),
+        spacing_mm=about["spacing_mm"],
+    )

@@ -70,9 +70,9 @@ def predictor_corrector(
 ) -> tuple[Tensor, Tensor]:
     """Algorithm 1: k steps forward without noise, k - 1 back with fresh noise (Eq. 5 and 6).
 
-    k = 1 is cold sampling, which draws no noise. Where the predictor would land at or beyond t = 0,
-    Algorithm 1 is undefined (a square root of a negative number); there a plain step without noise
-    is taken, as in the released code.
+    k = 1 is cold sampling, which draws no noise. Where the predictor would land beyond t = 0,
+    Algorithm 1 is undefined (a square root of a negative number). There, and where it would land
+    on 0, a plain step without noise is taken, as in the released code.
     """
     x0 = x
     for step, (t, t_next) in enumerate(pairwise(times)):

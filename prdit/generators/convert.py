@@ -62,7 +62,8 @@ def convert(
     spacing_mm = 256 / size if spacing_mm is None else spacing_mm
     if spacing_mm <= 0 or not window[0] < window[1]:
         raise UserError("--spacing-mm must be positive, and --window its lower end first")
-    weights.save(out, averaged, trained, recipe, {"window": window, "spacing_mm": spacing_mm})
+    about = {"window": window, "nominal_hu": True, "spacing_mm": spacing_mm}
+    weights.save(out, averaged, trained, recipe, about)
     print(
         f"{out}: {told} of {checkpoint}; patch {found.patch}, stride {found.stride}, width"
         f" {found.width}, depth {found.depth}, heads {entry.heads}; volumes of {size}^3 voxels of"

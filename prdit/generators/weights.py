@@ -32,7 +32,7 @@ def save(
     Args:
         averaged: what sampling uses, the whole state of the network.
         raw: the same as trained; only what differs is written.
-        about: of the volumes it makes: window, spacing_mm.
+        about: of the volumes it makes: window, nominal_hu, spacing_mm.
     """
     differing = {n: t for n, t in raw.items() if not torch.equal(t, averaged[n])}
     state = averaged | {RAW + name: tensor for name, tensor in differing.items()}

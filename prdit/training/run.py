@@ -47,7 +47,11 @@ def run(
     real = torch.from_numpy(store.volumes("train")).to(device)
     averaged = train(generator, real, recipe.model.training, _print)
     seconds = time.perf_counter() - started
-    about = {"window": store.window, "spacing_mm": store.spacing_mm}
+    about = {
+        "window": store.window,
+        "nominal_hu": store.nominal,
+        "spacing_mm": store.spacing_mm,
+    }
     weights_file.save(weights, averaged, generator.network.state_dict(), recipe, about)
     parameters = list(generator.network.parameters())
     write_json(
