@@ -27,7 +27,7 @@ format: .venv
 	ruff format .
 	snakefmt Snakefile rules workflow/Snakefile
 
-schema: .venv  ## after a change of prdit/config.py
+schema: .venv  ## after a change of prdit/config/
 	python -m prdit schema > workflow/schemas/config.schema.json
 
 # Made under another name first: a broken installation is no environment.

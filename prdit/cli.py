@@ -149,8 +149,8 @@ def describe(words: Sequence[str]) -> None:
     parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
     parser.add_argument("--size", type=int, default=128, help="edge of the volumes (128)")
     arguments = parser.parse_args(words)
-    from prdit.config_checks import check_model
-    from prdit.config_file import load_file
+    from prdit.config.checks import check_model
+    from prdit.config.file import load_file
     from prdit.generators.describe import describe as parts
     from prdit.generators.describe import in_words
 

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 from prdit import experiments as plan
 from prdit.cli import STEPS
 from prdit.config import ImagingDataCommons, Phantom
-from prdit.config_file import load
+from prdit.config.file import load
 from prdit.errors import UserError
 from prdit.files import check_writable
 from prdit.provenance import code_digest

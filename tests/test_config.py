@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from prdit.config import Config
-from prdit.config_file import load, load_file
+from prdit.config.file import load, load_file
 from prdit.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

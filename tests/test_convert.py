@@ -62,7 +62,8 @@ def test_averaged_and_raw_weights_both_arrive(
     generator, about = weights.load(out, raw=as_trained)
     wanted = network(0 if as_trained else 1)
     assert torch.equal(estimate(generator.network), estimate(wanted))
-    assert about == {"size": SIZE, "window": [-1000, 1000], "spacing_mm": 32}
+    window = {"window": [-1000, 1000], "nominal_hu": True}
+    assert about == {"size": SIZE, "spacing_mm": 32, **window}
 
 
 def test_raw_samples_from_the_weights_before_averaging(

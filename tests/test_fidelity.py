@@ -13,7 +13,7 @@ import yaml
 from snakemake.utils import update_config
 
 from prdit.config import Config
-from prdit.config_file import load
+from prdit.config.file import load
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ["#", "point", "paper", "released code", "here by default (config/paper.yaml)"]

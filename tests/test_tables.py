@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from prdit import experiments as plan
-from prdit.config_file import load_file
+from prdit.config.file import load_file
 from prdit.recipes import TableRecipe
 from prdit.report import scores, tables
 

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from prdit.config import Config
-from prdit.config_checks import suggest
+from prdit.config.checks import suggest
 from prdit.errors import UserError
 
 

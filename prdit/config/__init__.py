@@ -1,0 +1,107 @@
+"""The config, typed: the one source of its defaults, checks and JSON schema.
+
+Machine settings (partitions, GPUs, threads, batch per device) are no part of it; they live in
+Snakemake profiles.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from prdit.config.checks import check
+from prdit.config.data import Dataset, Grid, ImagingDataCommons, Phantom, Split, Window
+from prdit.config.entry import Entry, Name
+from prdit.config.models import Model, PRDiT, PRDiTRefined, Sampler, Training
+from prdit.config.selections import Figures, Row, Selection, Shown, Tables
+
+__all__ = [
+    "Config",
+    "Dataset",
+    "Entry",
+    "Evaluation",
+    "Figures",
+    "Grid",
+    "ImagingDataCommons",
+    "Model",
+    "Name",
+    "PRDiT",
+    "PRDiTRefined",
+    "Phantom",
+    "Row",
+    "Sampler",
+    "Sampling",
+    "Selection",
+    "Shown",
+    "Split",
+    "Tables",
+    "Training",
+    "Window",
+]
+
+
+class Sampling(Entry):
+    """How many volumes are drawn, and in what portions."""
+
+    volumes: int = Field(1000, ge=2, description="Volumes per model, sampler and seed.")
+    volumes_per_job: int = Field(50, ge=1)
+
+
+class Evaluation(Entry):
+    """What scores are made of."""
+
+    network: Literal["resnet10", "resnet50"] = Field("resnet50", description="3D ResNet.")
+    weights: str | None = Field(
+        None, description="MedicalNet file, e.g. resnet_50.pth; none: a seeded random network."
+    )
+    reference: int = Field(
+        1000, ge=2, description="Real volumes compared with: the first so many, by sorted id."
+    )
+
+
+class Config(Entry):
+    """A whole run of the workflow. Everything it makes lands in `results/<name>/`."""
+
+    name: Name
+    raw: str | None = Field(
+        None,
+        description="Folder of raw scans; default `results/<name>/raw`. Share it to save disk.",
+    )
+    datasets: dict[Name, Dataset] = Field(min_length=1)
+    models: dict[Name, Model] = Field(min_length=1)
+    samplers: dict[Name, Sampler] = Field(min_length=1)
+    sampling: Sampling = Sampling()
+    evaluation: Evaluation = Evaluation()
+    tables: Tables = Tables()
+    figures: Figures = Figures()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Config:
+        check(self)
+        return self
+
+    def selections(self) -> dict[str, Selection]:
+        """The tables and figures asked for, by their place in the config."""
+        found = {}
+        for group in ("tables", "figures"):
+            for key, selection in getattr(self, group):
+                if selection is not None:
+                    found[f"{group}.{key}"] = selection
+        return found
+
+    def start_size(self, name: str, size: int) -> int:
+        """Edge of the volumes that a model's start_from makes, if the model itself makes `size`."""
+        model = self.models[name]
+        if model.start_from is None or model.generator == "prdit":
+            return size
+        return size // 2 if self.models[model.start_from].generator == "prdit" else size
+
+    def base(self, name: str) -> PRDiT | None:
+        """The PRDiT that a refined model refines, at the end of its chain of start_from."""
+        model = self.models[name]
+        if isinstance(model, PRDiT):
+            return None
+        while isinstance(model, PRDiTRefined):
+            model = self.models[model.start_from]
+        return model

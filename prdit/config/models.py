@@ -1,0 +1,118 @@
+"""Models and their trainings, and samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from prdit.config.entry import Entry, Name
+
+
+class Training(Entry):
+    """One training (A.9.2). Its length is in volumes seen, whatever batch and GPU count."""
+
+    volumes: int = Field(ge=1, description="Length: number of volumes seen.")
+    batch: int = Field(64, ge=1, description="Volumes per optimizer step, over all GPUs.")
+    learning_rate: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
+    decay: Literal["none", "cosine"] = Field("none", description="Of the learning rate.")
+    clip: float = Field(1.0, gt=0, description="Largest global gradient norm.")
+    ema: float = Field(0.9999, ge=0, lt=1, description="Decay of the averaged weights, per step.")
+    seed: int = Field(0, ge=0)
+
+
+class PRDiT(Entry):
+    """PRDiT (section 3). `depth: 0` is stage 1, the Local Denoiser alone."""
+
+    generator: Literal["prdit"] = "prdit"
+    start_from: Name | None = Field(None, description="Model whose trained Local Denoiser is kept.")
+    start_weights: Literal["ema", "raw"] = Field("ema", description="Which weights of it.")
+    local: bool = Field(True, description="False: the transformer alone (Table 4).")
+    depth: int = Field(4, ge=0, description="Transformer blocks L.")
+    width: int = Field(768, ge=6, description="Transformer width h; a multiple of 6 and of heads.")
+    heads: int = Field(12, ge=1)
+    patch: int = Field(12, ge=1, description="Edge p of the patches that are read.")
+    stride: int = Field(8, ge=1, description="Edge s of the patches that are written.")
+    timesteps: int = Field(1000, ge=2, description="T.")
+    first_timestep: Literal[0, 1] = Field(1, description="t in 1..T (paper) or 0..T-1 (released).")
+    noise_std: float = Field(1.0, gt=0, description="Standard deviation of eps (Eq. 1: 1).")
+    start_gain: float = Field(0.1, gt=0, description="Xavier gain of what start_from leaves out.")
+    training: Training
+
+    @model_validator(mode="after")
+    def _shapes(self) -> PRDiT:
+        if self.depth > 0 and self.width % 6:
+            near = (self.width // 6 or 1) * 6
+            raise ValueError(
+                f"width {self.width} is no multiple of 6, which the 3D position code needs;"
+                f" write {near} or {near + 6}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        check_patches(self.patch, self.stride)
+        if self.depth > 0 and self.local and self.start_from is None:
+            raise ValueError("a model with depth > 0 needs start_from: the name of its stage 1")
+        if not self.local and (self.depth == 0 or self.start_from is not None):
+            raise ValueError("without the Local Denoiser, depth must be > 0 and start_from absent")
+        return self
+
+
+class PRDiTRefined(Entry):
+    """A refinement of a trained PRDiT at twice its resolution (section 3.4, A.8)."""
+
+    generator: Literal["prdit_refined"]
+    start_from: Name = Field(description="A PRDiT of half the edge, or a refined one to train on.")
+    start_weights: Literal["ema", "raw"] = Field("ema", description="Which weights of it.")
+    train_base: bool = Field(False, description="Train all of it, not the refinement alone.")
+    refiner_input: Literal["noisy", "noisy_and_estimates"] = Field(
+        "noisy", description="Whether the upsampled signal estimate is a second input."
+    )
+    consistency: float = Field(0.1, ge=0, description="Weight of the low-frequency consistency.")
+    width: int = Field(768, ge=1, description="Width of the refinement's time embedding.")
+    patch: int = Field(12, ge=1, description="Edge of the patches that are read.")
+    stride: int = Field(8, ge=1, description="Edge of the patches that are written.")
+    training: Training
+
+    @model_validator(mode="after")
+    def _patches(self) -> PRDiTRefined:
+        check_patches(self.patch, self.stride)
+        return self
+
+
+def check_patches(patch: int, stride: int) -> None:
+    """Raise ValueError unless patches lie centred on their blocks."""
+    if patch < stride or (patch - stride) % 2:
+        raise ValueError(
+            f"patch {patch} must exceed stride {stride} by an even number, or equal it (no overlap)"
+        )
+
+
+def _generator(value: Any) -> str:
+    """The kind of a model entry: PRDiT unless it says otherwise."""
+    if isinstance(value, Mapping):
+        return str(value.get("generator", "prdit"))
+    return str(value.generator)
+
+
+Model = Annotated[
+    Annotated[PRDiT, Tag("prdit")] | Annotated[PRDiTRefined, Tag("prdit_refined")],
+    Discriminator(_generator),
+]
+
+
+class Sampler(Entry):
+    """A way from noise to a volume (section 3.3, Algorithm 1)."""
+
+    kind: Literal["predictor_corrector", "noise_only", "conventional"] = Field(
+        "predictor_corrector", description="noise_only (Eq. 8) and conventional (Eq. 7): Table 5."
+    )
+    k: float = Field(2.0, ge=1, description="Predictor steps; 1 is cold sampling.")
+    steps: int = Field(1000, ge=1, description="Calls of the model.")
+    schedule: Literal["even", "released"] = Field(
+        "even", description="From T to 0 in exactly `steps` steps, or as the released code does."
+    )
+    output: Literal["state", "prediction"] = Field(
+        "state", description="The last state, or the last prediction of the volume."
+    )
