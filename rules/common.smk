@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from prdit.errors import UserError
 from prdit.files import check_writable
 from prdit.provenance import code_digest
 
+
+def any_of(names):
+    """Pattern that matches these names, and nothing if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 try:
     CONFIG = load(config)
     check_writable(Path("results", CONFIG.name))
@@ -27,13 +34,13 @@ pathvars:
 
 
 wildcard_constraints:
-    dataset="|".join(CONFIG.datasets),
-    model="|".join(CONFIG.models),
-    sampler="|".join(CONFIG.samplers),
+    dataset=any_of(CONFIG.datasets),
+    model=any_of(CONFIG.models),
+    sampler=any_of(CONFIG.samplers),
     size=r"\d+",
     seed=r"\d+",
-    shard=r"\d{3}",
-    portion=r"\d{3}",
+    shard=r"\d+",
+    portion=r"\d+",
 
 
 def code(step, *generators):
@@ -47,9 +54,8 @@ def recipe(make, *keys):
 
 
 def of_kind(kind):
-    """Pattern of the data sets whose source is of a kind; one that matches nothing if none is."""
-    names = [name for name, one in CONFIG.datasets.items() if isinstance(one.source, kind)]
-    return "|".join(names) or "(?!)"
+    """Pattern of the data sets whose source is of a kind."""
+    return any_of(n for n, one in CONFIG.datasets.items() if isinstance(one.source, kind))
 
 
 def start_from(wildcards):

@@ -26,7 +26,8 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_scores(folder: Path) -> Path:
     """Scores of everything the paper config's tables need: FID (seed + 1) / 1000, MMD 0.2."""
     files = []
-    sets = [*plan.scored(PAPER), plan.Sampled("lidc", 128, plan.FLOOR, "-", 0)]
+    floors = [plan.Sampled(*one, plan.FLOOR, "-", 0) for one in plan.scored_sizes(PAPER)]
+    sets = [*plan.scored(PAPER), *floors]
     for number, one in enumerate(sets):
         card = {"network": "MedicalNet resnet50", "volumes": 1000, "reference": 1000}
         metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2}
@@ -60,10 +61,27 @@ def test_table_1(tmp_path: Path) -> None:
 
 def test_table_4(tmp_path: Path) -> None:
     frame, text = make_table(tmp_path, "table_4")
-    assert frame["Row"].tolist() == ["k = 1", "k = 2", "k = 3", "k = 4", "Real data"]
-    assert frame["paper FID x10^3"].tolist()[:4] == [8.889, 2.173, 3.112, 4.184]
-    assert frame["FID x10^3"].tolist() == [1.0] * 5
+    components = ["Full model", "w/o overlap", "w/o local denoiser", "w/o global DiT"]
+    assert frame["Row"].tolist() == [*components, "k = 1", "k = 2", "k = 3", "k = 4", "Real data"]
+    paper = [2.04, 3.27, 3.10, 41.92, 8.889, 2.173, 3.112, 4.184]
+    assert frame["paper FID x10^3"].tolist()[:8] == paper
+    assert frame["FID x10^3"].tolist() == [1.0] * 9
     assert "| LIDC-IDRI | k = 2 | 128^3 | 1.00 | 0.2000 | 2.17 | 0.1849 | 1 | 1000 | 1000 |" in text
+
+
+def test_table_5_is_in_hundredths(tmp_path: Path) -> None:
+    frame, _ = make_table(tmp_path, "table_5")
+    assert frame["paper FID x10^2"].tolist()[:3] == [7.031, 6.132, 5.950]
+    assert frame["Row"].tolist()[5:7] == ["k = 4", "conventional"]
+    assert frame["FID x10^2"].tolist()[0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", plan.tables(PAPER))
+def test_every_row_of_every_table_has_the_papers_number(name: str, tmp_path: Path) -> None:
+    frame, _ = make_table(tmp_path, name)
+    rows = frame[frame["Row"] != plan.FLOOR]
+    (column,) = (c for c in frame.columns if c.startswith("paper FID") and not c.endswith("std"))
+    assert rows[column].notna().all()
 
 
 def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
@@ -75,7 +93,8 @@ def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
 
 def test_nothing_is_scored_twice() -> None:
     found = plan.scored(PAPER)
-    assert len(found) == len(set(found)) == 12  # 3 models x 3 seeds, and k = 1, 3, 4
+    # Table 1: 9. Table 2: 1. Table 3: 1 more. Table 4: 3 variants, 3 k. Table 5: 7. Table 8: 1.
+    assert len(found) == len(set(found)) == 25
 
 
 def test_portions_cover_all_samples_once() -> None:

@@ -154,7 +154,7 @@ def test_a_typo_stops_before_any_job(workflow_copy: Path) -> None:
     ("config", "jobs"),
     [
         ("quickstart", {"train": 4, "sample": 6, "figure": 2}),
-        ("paper", {"fetch": 64, "preprocess": 64, "train": 4, "sample": 240, "features": 12}),
+        ("paper", {"fetch": 64, "preprocess": 64, "train": 12, "sample": 500, "features": 25}),
     ],
 )
 def test_the_plan_of_a_shipped_config(

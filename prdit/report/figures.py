@@ -93,4 +93,4 @@ def slice_of(hu: np.ndarray, view: str) -> np.ndarray:
 def scale_bar(axis: Axes, spacing_mm: float, size: int) -> None:
     """A white bar of 100 mm at the lower left of a slice."""
     length = BAR_MM / spacing_mm
-    axis.plot([0.5, 0.5 + length], [size - 1.2] * 2, color="white", linewidth=2)
+    axis.plot([0.5, 0.5 + length], [0.93 * size] * 2, color="white", linewidth=2)
