@@ -56,7 +56,7 @@ MISTAKES = [
         "models.PRDiT-4L.width",
         64,
         "config, models.PRDiT-4L: width 64 is no multiple of 6, which the 3D position code needs;"
-        " write 60 or 66",
+        " write 60 or 72",
     ),
     (
         "models.local.patch",

@@ -111,7 +111,7 @@ def refused(path: Path, reason: str, **numbers: int | None) -> None:
 
 def test_numbers_that_do_not_fit(checkpoint: Path) -> None:
     refused(checkpoint, "width 24 is no released size; give the number of --heads", heads=None)
-    refused(checkpoint, "width 24 is no multiple of heads 5", heads=5)
+    refused(checkpoint, r"width 24 is no multiple of heads \(5\); write 30", heads=5)
     refused(checkpoint, "--size 9 is no multiple of the model's stride 2", size=9)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prdit.config import Config, Selection
+    from prdit.config import Config, Selection, Shown
 
 SHARED_WITH_STAGE_1 = (
     *("width", "patch", "stride"),
@@ -52,7 +52,10 @@ def _check_chain(config: Config, name: str) -> None:
     seen, model = [name], config.models[name]
     while model.start_from is not None:
         if model.start_from in seen:
-            raise ValueError(f"models.{name}.start_from leads back to '{model.start_from}'")
+            raise ValueError(
+                f"models.{name}.start_from leads back to '{model.start_from}'; let one of"
+                f" {', '.join(seen)} start from another model"
+            )
         seen.append(model.start_from)
         start = config.models[model.start_from]
         if model.generator == "prdit":
@@ -84,6 +87,17 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
         for dataset in selection.datasets:
             _check_pools(where, row.size, dataset, config.datasets[dataset].grid.size)
         _check_tiles(config, where, row.size, row.model)
+        _check_steps(config, where, row)
+
+
+def _check_steps(config: Config, where: str, row: Shown) -> None:
+    model: Any = config.base(row.model) or config.models[row.model]
+    steps = config.samplers[row.sampler].steps
+    if steps > model.timesteps:
+        raise ValueError(
+            f"{where}: samplers.{row.sampler}.steps is {steps}, more than the {model.timesteps}"
+            f" timesteps of models.{row.model}; write {model.timesteps} at most"
+        )
 
 
 def _check_pools(where: str, size: int, dataset: str, cube: int) -> None:
@@ -95,12 +109,30 @@ def _check_pools(where: str, size: int, dataset: str, cube: int) -> None:
 
 
 def _check_tiles(config: Config, where: str, size: int, name: str) -> None:
-    """Blocks fill the volume, and patches reach no further than a reflection can."""
+    """Blocks fill the volumes of a model and of those it builds on, and reflections reach."""
     model = config.models[name]
     if size % model.stride:
+        below = size - size % model.stride
         raise ValueError(
-            f"{where}.size: {size} is no multiple of models.{name}.stride ({model.stride})"
+            f"{where}.size: {size} is no multiple of models.{name}.stride ({model.stride}); write"
+            f" {below or model.stride} or {below + model.stride}, or another stride"
         )
-    start = model.start_from
-    if start is not None:
-        _check_tiles(config, where, config.start_size(name, size), start)
+    margin = (model.patch - model.stride) // 2
+    if margin >= size:
+        raise ValueError(
+            f"{where}.size: {size} is too small for models.{name}.patch ({model.patch}), which"
+            f" reaches {margin} voxels beyond the volume; write a smaller patch"
+        )
+    if model.start_from is None:
+        return
+    start_size = config.start_size(name, size)
+    if start_size != size and size % 2:
+        raise ValueError(
+            f"{where}.size: {size} is odd, but models.{name} needs half of it; write an even size"
+        )
+    try:
+        _check_tiles(config, where, start_size, model.start_from)
+    except ValueError as error:
+        if start_size == size:
+            raise
+        raise ValueError(f"{error} (models.{name} at {size} builds on half its edge)") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import lcm
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -44,19 +45,30 @@ class PRDiT(Entry):
     @model_validator(mode="after")
     def _shapes(self) -> PRDiT:
         if self.depth > 0 and self.width % 6:
-            near = (self.width // 6 or 1) * 6
             raise ValueError(
                 f"width {self.width} is no multiple of 6, which the 3D position code needs;"
-                f" write {near} or {near + 6}"
+                f" write {self._widths_near()}"
             )
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+            raise ValueError(
+                f"width {self.width} is no multiple of heads ({self.heads}); write"
+                f" {self._widths_near()}"
+            )
         check_patches(self.patch, self.stride)
         if self.depth > 0 and self.local and self.start_from is None:
             raise ValueError("a model with depth > 0 needs start_from: the name of its stage 1")
+        if self.depth == 0 and self.start_from is not None:
+            raise ValueError(
+                "a stage 1 (depth 0) starts from nothing; remove start_from or add depth"
+            )
         if not self.local and (self.depth == 0 or self.start_from is not None):
             raise ValueError("without the Local Denoiser, depth must be > 0 and start_from absent")
         return self
+
+    def _widths_near(self) -> str:
+        step = lcm(6, self.heads)
+        below = self.width // step * step
+        return f"{below} or {below + step}" if below else str(step)
 
 
 class PRDiTRefined(Entry):

@@ -41,10 +41,14 @@ class RefinedGenerator(DiffusionGenerator):
         """From a base, or from a refined model to train on."""
         refined = isinstance(trained.network, RefinedPRDiT)
         mine = self.network if refined else self.network.base
-        try:
-            mine.load_state_dict(trained.network.state_dict())
-        except RuntimeError as error:
-            raise UserError(f"the weights to start from do not fit: {error}") from None
+        wanted, its = mine.state_dict(), trained.network.state_dict()
+        for name in sorted({*wanted, *its}):
+            if name not in wanted or name not in its or its[name].shape != wanted[name].shape:
+                raise UserError(
+                    f"the weights to start from do not fit: {name} is not in both or of another"
+                    " shape; name a start_from with the base's width, depth, patch and stride"
+                )
+        mine.load_state_dict(its)
 
     def losses(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
         high, low = self.network.refined(x_t, t)

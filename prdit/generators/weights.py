@@ -71,9 +71,13 @@ def _chosen(state: dict[str, Tensor], *, raw: bool) -> dict[str, Tensor]:
 
 
 def fit(generator: Generator, state: dict[str, Tensor], path: Path) -> None:
-    """Put tensors into a network, or raise UserError naming every one missing or surplus."""
+    """Put tensors into a network, or raise UserError naming every one that does not fit."""
     wanted = generator.network.state_dict()
     missing, surplus = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-    if missing or surplus:
-        raise UserError(f"{path} does not fit its model: missing {missing}, surplus {surplus}")
+    other = sorted(n for n in set(wanted) & set(state) if wanted[n].shape != state[n].shape)
+    if missing or surplus or other:
+        raise UserError(
+            f"{path} does not fit its model: missing {missing}, surplus {surplus}, of another shape"
+            f" {other}; train it again"
+        )
     generator.network.load_state_dict(state)
