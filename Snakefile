@@ -3,7 +3,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-if "name" not in config:
+if not config:
 
     configfile: "config/paper.yaml"
 

@@ -23,6 +23,7 @@ STEPS = {
     "pack": "prdit.data.store",
     "train": "prdit.training.run",
     "sample": "prdit.generators.draw",
+    "feature-weights": "prdit.metrics.medicalnet",
     "features": "prdit.metrics.feature_sets",
     "score": "prdit.metrics.score",
     "scores": "prdit.report.scores",
@@ -97,7 +98,9 @@ def _reader(kind: Any) -> Callable[[str], Any]:
         try:
             return kind.model_validate_json(text)
         except ValidationError as error:
-            raise UserError(f"--recipe is no {kind.__name__}: {error}") from None
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "all of it"
+            raise UserError(f"--recipe is no {kind.__name__}: {where}: {first['msg']}") from None
 
     return read
 

@@ -6,14 +6,17 @@ ask here and nowhere else. No torch, no files but manifests: a plan takes a seco
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 from prdit import recipes
 from prdit.config import Config, Entry, ImagingDataCommons, Selection
+from prdit.errors import UserError
+from prdit.files import read_csv, sha256
 
+MANIFEST = ("series_uid", "patient_id", "crdc_series_uuid", "files", "bytes")
+"""Columns of a manifest of the Imaging Data Commons."""
 FLOOR = "Real data"
 """The "model" whose scores compare real volumes with other real ones."""
 
@@ -86,9 +89,15 @@ def series_count(config: Config, dataset: str) -> int:
     """Number of series of a data set."""
     source = config.datasets[dataset].source
     if isinstance(source, ImagingDataCommons):
-        with Path(source.manifest).open(newline="") as file:
-            return sum(1 for _ in csv.DictReader(file))
+        return len(read_csv(Path(source.manifest), MANIFEST))
     return source.count
+
+
+def check_manifests(config: Config) -> None:
+    """Raise UserError unless every manifest is there and lists series."""
+    for name in config.datasets:
+        if series_count(config, name) == 0:
+            raise UserError(f"the manifest of datasets.{name} lists no series")
 
 
 def _extent(portion: str, total: int, each: int) -> dict[str, int]:
@@ -101,7 +110,10 @@ def raw_recipe(config: Config, dataset: str, shard: str) -> str:
     source = config.datasets[dataset].source
     extent = _extent(shard, series_count(config, dataset), source.series_per_job)
     if isinstance(source, ImagingDataCommons):
-        return _json(recipes.FetchRecipe(manifest=source.manifest, **extent))
+        digest = sha256(Path(source.manifest))
+        return _json(
+            recipes.FetchRecipe(manifest=source.manifest, manifest_sha256=digest, **extent)
+        )
     return _json(recipes.PhantomRecipe(source=source, **extent))
 
 
@@ -112,7 +124,8 @@ def preprocess_recipe(config: Config, dataset: str) -> str:
 
 def ledger_recipe(config: Config, dataset: str) -> str:
     """Recipe of the split by patient."""
-    return _json(recipes.LedgerRecipe(split=config.datasets[dataset].split))
+    split = config.datasets[dataset].split
+    return _json(recipes.LedgerRecipe(series=series_count(config, dataset), split=split))
 
 
 def pack_recipe(config: Config, dataset: str, size: str) -> str:

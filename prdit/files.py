@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,44 @@ def write_json(path: Path, value: Any) -> None:
         partial.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value of a JSON file. Raises UserError if it is missing or no JSON."""
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """A JSON file that holds a mapping with these keys at least.
+
+    Raises:
+        UserError: missing, no JSON, not finite, or something else.
+    """
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text(), parse_constant=_refuse)
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; make it again") from None
+        raise damaged(path, str(error)) from None
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing or not isinstance(found, dict):
+        raise damaged(path, f"it holds no {', '.join(missing) or 'mapping'}")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file with exactly these columns. Raises UserError if it is not that."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            rows, found = list(table), table.fieldnames
+    except (OSError, ValueError, csv.Error) as error:
+        raise damaged(path, str(error)) from None
+    if list(found or []) != list(columns):
+        raise damaged(path, "it has other columns")
+    if any(None in row or None in row.values() for row in rows):
+        raise damaged(path, "a line is cut short or too long")
+    return rows
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """What to say of a file that a step of the workflow made and that is no longer whole."""
+    return UserError(f"cannot use {path}: {why}; delete it and run the same command again")
 
 
 def sha256(path: Path) -> str:

@@ -31,6 +31,7 @@ class FetchRecipe(Entry):
     """Series first, first + 1, ... of a manifest."""
 
     manifest: str
+    manifest_sha256: str
     first: int
     count: int
 
@@ -42,8 +43,9 @@ class PreprocessRecipe(Entry):
 
 
 class LedgerRecipe(Entry):
-    """How patients are split."""
+    """How many series there are, and how patients are split."""
 
+    series: int
     split: Split
 
 

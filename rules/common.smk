@@ -22,10 +22,16 @@ def any_of(names):
 
 
 try:
+    if not Path("config/published.yaml").is_file():
+        raise UserError("run snakemake in the repository's own folder")
     CONFIG = load(config)
+    plan.check_manifests(CONFIG)
     check_writable(Path("results", CONFIG.name))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+
+FEATURE_WEIGHTS = [CONFIG.evaluation.weights] if CONFIG.evaluation.weights else []
 
 
 pathvars:

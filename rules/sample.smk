@@ -2,6 +2,7 @@ rule sample:
     """Samples are drawn in portions, so that a cluster shares them out and a lost one is redone alone."""
     input:
         weights=rules.train.output.weights,
+        record=rules.train.output.record,
     output:
         card="<results>/samples/{dataset}/{size}/{model}/{sampler}/seed{seed}/{portion}.json",
     log:
@@ -19,4 +20,5 @@ rule sample:
         code=lambda wildcards: code("sample", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit sample --recipe {params.recipe:q} --weights {input.weights}"
+        " --record {input.record}"
         " --card {output.card} --batch {resources.batch} --threads {threads} > {log} 2>&1"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pydicom
 import pytest
 
@@ -63,7 +64,7 @@ def fingerprint(scan: Path) -> dict[str, str]:
 def test_a_good_series(series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "volume.nii.gz"
     assert main(["preprocess", str(series), str(out), "--size", "32", "--spacing-mm", "8"]) == 0
-    (row,) = read_rows(tmp_path / "volume.csv")
+    (row,) = read_rows(tmp_path / "volume.quality.csv")
     assert row.status == "ok"
     assert capsys.readouterr().out.startswith(f"{out}: ok; lungs ")
     image = nib.load(out)
@@ -82,7 +83,7 @@ def test_a_folder_without_dicom(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "there is no image file" in refused(capsys, tmp_path / "nowhere")
+    assert "there is no folder or image file" in refused(capsys, tmp_path / "nowhere")
 
 
 def test_two_series_in_one_folder(
@@ -151,6 +152,34 @@ def test_an_image_that_is_no_image(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_an_output_that_is_no_nifti(series: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["preprocess", str(series), str(series.parent / "volume.dcm")]) == 2
     assert "volume.dcm is no NIfTI name; end it in .nii.gz" in capsys.readouterr().err
+
+
+def test_one_file_of_a_series(series: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, by_height(series)[3])
+    assert "is one DICOM file of a series; give the folder of all" in said
+
+
+def test_an_output_inside_the_input(series: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preprocess", str(series), str(series / "volume.nii.gz")]) == 2
+    assert "lies in the input, which is never written to" in capsys.readouterr().err
+    assert not list(series.glob("*.nii.gz"))
+
+
+@pytest.mark.parametrize("options", [["--size", "100000"], ["--spacing-mm", "nan"]])
+def test_numbers_out_of_bounds(
+    options: list[str], series: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(series.parent / "volume.nii.gz")
+    assert main(["preprocess", str(series), out, *options]) == 2
+    assert "--size must lie within 8 and 1024, --spacing-mm within" in capsys.readouterr().err
+
+
+def test_a_nifti_with_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = np.full((16, 16, 16), -1000, np.float32)
+    values[:8] = np.nan
+    path = tmp_path / "nan.nii.gz"
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+    assert "holds values that are not finite numbers" in refused(capsys, path)
 
 
 @pytest.fixture

@@ -91,8 +91,24 @@ MISTAKES = [
         "config: tables.table_1.size: 96 does not divide datasets.chests.grid.size (256), from"
         " which volumes are average-pooled",
     ),
+    (
+        "tables.table_1.rows",
+        ["PRDiT-4L", "PRDiT-4L"],
+        "config: tables.table_1.rows has one entry twice; write each once",
+    ),
+    ("name", "my run", "config key 'name' is 'my run': write letters, digits, "),
+    ("models", {}, "config key 'models' is {}: write one entry at least"),
+    (
+        "datasets.chests.source",
+        {"kind": "zip"},
+        "config key 'datasets.chests.source' is {'kind': 'zip'}: write a `kind`",
+    ),
     ("samplers.k2.k", 0.5, "config key 'samplers.k2.k' is 0.5: input should be greater than or"),
-    ("name", "../../etc", "config key 'name' is '../../etc': string should match pattern"),
+    (
+        "name",
+        "../../etc",
+        "config key 'name' is '../../etc': write letters, digits, '.', '_' and",
+    ),
 ]
 
 
@@ -113,6 +129,13 @@ def test_a_mistake_is_one_sentence(where: str, value: Any, sentence: str) -> Non
         load(changed(where, value))
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+def test_asking_for_nothing_is_a_mistake() -> None:
+    raw = copy.deepcopy(GOOD)
+    del raw["tables"]
+    with pytest.raises(UserError, match="nothing is asked for; add tables or figures"):
+        load(raw)
 
 
 def test_a_missing_key_is_named() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from prdit.config import Grid, Phantom, Split, Window
 from prdit.data import idc, ledger, phantom_series, preprocess, store
-from prdit.data.quality import QualityRow, read_rows, write_rows
+from prdit.data.quality import QualityRow, read_rows, voxels_sha256, write_rows
 from prdit.data.raw import read_verified, write_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError
@@ -54,32 +54,73 @@ def test_a_shard_is_the_same_wherever_it_is_made(shard: Path, tmp_path: Path) ->
         assert (tmp_path / path.relative_to(shard / "raw")).read_bytes() == path.read_bytes()
 
 
-def test_a_vanished_series_is_told(tmp_path: Path) -> None:
-    write_verified(tmp_path / "verified.json", {"1.2.3": "gone"})
-    with pytest.raises(UserError, match=r"series 1\.2\.3 is gone from .*gone; delete .*verified"):
+def test_a_series_that_lost_files_is_told(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    for name in "ab":
+        (tmp_path / "series" / f"{name}.dcm").touch()
+    write_verified(tmp_path / "verified.json", {"1.2.3": "series"})
+    assert read_verified(tmp_path / "verified.json") == {"1.2.3": tmp_path / "series"}
+    (tmp_path / "series" / "a.dcm").unlink()
+    with pytest.raises(UserError, match=r"has 1 files, 2 when it was verified; delete .*verified"):
         read_verified(tmp_path / "verified.json")
 
 
-def make_collection(folder: Path, patients: list[str], sizes: int = 16) -> list[Path]:
+@pytest.mark.parametrize("text", ["{}", "[]", "", "{", '{"series": 3, "files": {}}'])
+def test_a_damaged_list_of_series_is_told(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "verified.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"^cannot use .*verified.json: .*; delete it and run"):
+        read_verified(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG", b"series_uid\n1.2\n"])
+def test_a_damaged_quality_table_is_told(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "quality.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"^cannot use .*quality.csv: .*; delete it and run"):
+        read_rows(path)
+
+
+def test_a_shard_that_lost_rows_is_told(tmp_path: Path) -> None:
+    shards = make_collection(tmp_path, ["A", "B", "C", "D"])
+    write_rows(shards[0], [])
+    recipe = LedgerRecipe(series=4, split=Split(held_out=0.4))
+    with pytest.raises(UserError, match=r"the shards tell of 2 series, not of all 4; delete"):
+        ledger.run(recipe, shards=shards, ledger=tmp_path / "q.csv", split=tmp_path / "split.csv")
+    assert not (tmp_path / "split.csv").exists()
+
+
+def test_a_volume_that_was_exchanged_is_told(tmp_path: Path) -> None:
+    split = make_split(tmp_path, ["A", "B", "C", "D"])
+    shutil.copy(tmp_path / "000" / "1.2.nii.gz", tmp_path / "000" / "1.0.nii.gz")
+    paths = {"array": tmp_path / "8.npy", "index": tmp_path / "8.json"}
+    with pytest.raises(UserError, match=r"000/quality.csv: 1.0.nii.gz has changed since; delete"):
+        store.run(PackRecipe(size=8, window=Window()), split=split, **paths)
+    assert not paths["array"].exists()
+
+
+def make_collection(folder: Path, patients: list[str], size: int = 16) -> list[Path]:
     """Quality rows in two shards and a volume for each; series i has all voxels at 10 i HU."""
     shards = []
     for number in (0, 1):
-        chosen = list(enumerate(patients))[number::2]
         path = folder / f"{number:03d}" / "quality.csv"
         path.parent.mkdir(parents=True)
-        write_rows(
-            path, [QualityRow(series_uid=f"1.{i}", patient_id=p, status="ok") for i, p in chosen]
-        )
-        for i, _ in chosen:
-            hu = np.full((sizes,) * 3, 10 * i, np.int16)
+        rows = []
+        for i, patient in list(enumerate(patients))[number::2]:
+            hu = np.full((size,) * 3, 10 * i, np.int16)
             write_nifti(path.parent / f"1.{i}.nii.gz", Volume(hu, (2.0, 2.0, 2.0)))
+            digest = voxels_sha256(hu)
+            rows.append(
+                QualityRow(series_uid=f"1.{i}", patient_id=patient, status="ok", sha256=digest)
+            )
+        write_rows(path, rows)
         shards.append(path)
     return shards
 
 
 def make_split(folder: Path, patients: list[str], held_out: float = 0.25) -> Path:
     split = folder / "split.csv"
-    recipe = LedgerRecipe(split=Split(held_out=held_out, seed=0))
+    recipe = LedgerRecipe(series=len(patients), split=Split(held_out=held_out, seed=0))
     shards = make_collection(folder, patients)
     ledger.run(recipe, shards=shards, ledger=folder / "quality.csv", split=split)
     return split
@@ -107,7 +148,7 @@ def test_excluded_series_stay_in_the_ledger_and_leave_the_split(tmp_path: Path) 
     rows = read_rows(shards[0])
     write_rows(shards[0], [replace(rows[0], status="excluded", reason="broken"), *rows[1:]])
     paths = {"ledger": tmp_path / "quality.csv", "split": tmp_path / "split.csv"}
-    ledger.run(LedgerRecipe(split=Split(held_out=0.4)), shards=shards, **paths)
+    ledger.run(LedgerRecipe(series=4, split=Split(held_out=0.4)), shards=shards, **paths)
     assert len(read_rows(paths["ledger"])) == 4
     assert "1.0" not in [line.split(",")[0] for line in paths["split"].read_text().splitlines()]
 
@@ -129,12 +170,23 @@ def test_packing_windows_then_pools(tmp_path: Path) -> None:
     assert len(found.volumes("train")) + len(found.volumes("held-out")) == 4
 
 
-def test_a_store_whose_files_disagree_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "8.npy", np.zeros((2, 8, 8, 8), "<i2"))
-    about = {"series": ["1"], "parts": ["train"], "window": [-1000, 400], "spacing_mm": 1.0}
-    (tmp_path / "8.json").write_text(json.dumps(about))
-    with pytest.raises(UserError, match=r"8.npy and its index disagree; delete both"):
-        store.open_store(tmp_path / "8.npy")
+def test_a_store_that_was_damaged_is_refused(tmp_path: Path) -> None:
+    split = make_split(tmp_path, ["A", "B", "C", "D"])
+    array = tmp_path / "8.npy"
+    recipe = PackRecipe(size=8, window=Window())
+    store.run(recipe, split=split, array=array, index=tmp_path / "8.json")
+    array.write_bytes(array.read_bytes()[:-100] + bytes(100))
+    with pytest.raises(UserError, match=r"8.npy: it is not what its .json tells of; delete it"):
+        store.open_store(array)
+
+
+def test_each_volume_has_its_own_window_where_the_released_code_is_followed() -> None:
+    hu = np.linspace(-1200, 800, 512).reshape(8, 8, 8).astype(np.int16)
+    window = Window(low=-1000, high=1000, quantile=0.5)
+    v, high = store.windowed(hu, window)
+    assert high == pytest.approx(np.quantile(np.maximum(hu, -1000), 0.5))
+    assert (v.min(), v.max()) == (-1, 1)
+    assert store.windowed(hu, Window())[1] == 400
 
 
 # Imaging Data Commons: what counts as fetched

@@ -16,7 +16,8 @@ from pydicom import Dataset
 
 from prdit.data.dicom import read_series
 from prdit.data.dicom_writer import save_datasets, series_datasets, write_series
-from prdit.data.scan import Excluded, Scan, read_image
+from prdit.data.quality import Excluded
+from prdit.data.scan import Scan, read_image
 from prdit.data.volume import Volume
 from prdit.errors import UserError
 

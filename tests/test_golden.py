@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from recorded import Recorded, resnet_recipe, totals, weights
 from torch import Tensor, nn
 
-from prdit.data.released import LIDC_QUANTILE, cubic_crop, quantile_window, rad_crop, resample
-from prdit.data.volume import average_pool
+from prdit.data.released import LIDC_QUANTILE, cubic_crop, rad_crop, resample
+from prdit.data.volume import average_pool, quantile_window
 from prdit.diffusion.process import Process, losses
 from prdit.diffusion.samplers import predictor_corrector, released_schedule
 from prdit.generators.convert import convert

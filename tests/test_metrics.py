@@ -126,5 +126,5 @@ def test_features_made_differently_are_not_compared(
 
 def test_unreadable_features_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(UserError, match=r"cannot read .*bad.npz"):
+    with pytest.raises(UserError, match=r"^cannot use .*bad.npz: .*; delete it and run the same"):
         score(RECIPE, real=tmp_path / "bad.npz", generated=None, score=tmp_path / "score.json")

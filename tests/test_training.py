@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -87,12 +88,14 @@ def test_training_learns_and_is_reproducible() -> None:
 def store(folder: Path) -> Path:
     array = folder / "8.npy"
     np.save(array, (chests().numpy() * FULL).astype("<i2"))
+    digest = hashlib.sha256(array.read_bytes()).hexdigest()
     about = {
         "series": ["1", "2", "3"],
         "parts": ["train", "train", "held-out"],
         "window": [-1000.0, 400.0],
         "highs": [400.0] * 3,
         "spacing_mm": 32.0,
+        "sha256": digest,
     }
     array.with_suffix(".json").write_text(json.dumps(about))
     return array
@@ -129,7 +132,8 @@ def test_samples_do_not_depend_on_batch_or_portion(tmp_path: Path) -> None:
     for name, first, count, batch in (("a", 0, 4, 4), ("b", 0, 4, 1), ("c", 2, 2, 2)):
         recipe = SampleRecipe(sampler=sampler, seed=3, first=first, count=count)
         card = tmp_path / name / "000.json"
-        draw(recipe, weights=path, card=card, batch=batch, threads=1)
+        record = tmp_path / "run.json"
+        draw(recipe, weights=path, record=record, card=card, batch=batch, threads=1)
         files[name] = json.loads(card.read_text())["files"]
     assert len(set(files["a"].values())) == 4
     assert files["a"] == files["b"]
@@ -141,3 +145,19 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="is no weights file of prdit"):
         weights.load(path)
+
+
+def test_a_training_that_diverges_stops_and_says_so() -> None:
+    wild = ENTRY.training.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(UserError, match=r"the training diverged: losses of steps .*; lower"):
+        train(build(ENTRY, 8), chests(), wild, lambda _: None)
+
+
+def test_weights_of_another_training_are_not_sampled_from(tmp_path: Path) -> None:
+    path = trained(tmp_path)
+    path.write_bytes(path.read_bytes()[:-4] + bytes(4))
+    recipe = SampleRecipe(sampler=Sampler(steps=2), seed=0, first=0, count=1)
+    card = tmp_path / "a" / "000.json"
+    with pytest.raises(UserError, match=r"weights.safetensors: it is not what run.json tells of"):
+        draw(recipe, weights=path, record=tmp_path / "run.json", card=card, batch=1, threads=1)
+    assert not card.exists()

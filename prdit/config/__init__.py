@@ -66,6 +66,7 @@ class Config(Entry):
     name: Name
     raw: str | None = Field(
         None,
+        pattern=r"^[^{}<>]+$",
         description="Folder of raw scans; default `results/<name>/raw`. Share it to save disk.",
     )
     datasets: dict[Name, Dataset] = Field(min_length=1)

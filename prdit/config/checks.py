@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ def check(config: Config) -> None:
             _known(f"models.{name}.start_from", model.start_from, config.models)
     for name in config.models:
         _check_chain(config, name)
+    if not config.selections():
+        raise ValueError("nothing is asked for; add tables or figures")
     for where, selection in config.selections().items():
         _check_selection(config, where, selection)
 
@@ -81,6 +83,10 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
     for dataset in selection.datasets:
         _known(f"{where}.datasets", dataset, config.datasets)
     _known(f"{where}.sampler", selection.sampler, config.samplers)
+    listed: dict[str, Sequence[Any]] = {"rows": list(selection.rows), "seeds": selection.seeds}
+    for what, names in listed.items():
+        if len(set(names)) < len(names):
+            raise ValueError(f"{where}.{what} has one entry twice; write each once")
     for row in selection.shown():
         _known(f"{where}.rows", row.model, config.models)
         _known(f"{where}.rows.{row.label}.sampler", row.sampler, config.samplers)

@@ -37,6 +37,17 @@ def load_file(path: Path) -> Config:
     return load(raw)
 
 
+SENTENCES = {
+    "string_pattern_mismatch": "write letters, digits, '.', '_' and '-', without spaces",
+    "too_short": "write one entry at least",
+    "union_tag_invalid": "write a `kind` (or `generator`) that exists",
+    "union_tag_not_found": "say which `kind` it is",
+    "model_type": "write keys and values, indented below it",
+    "dict_type": "write names and what they stand for, indented below it",
+}
+"""Errors that pydantic words for programmers."""
+
+
 def _sentence(error: Any) -> str:
     path = [str(part) for part in error["loc"]]
     unknown = path[-1] if error["type"] == "extra_forbidden" else None
@@ -51,7 +62,8 @@ def _sentence(error: Any) -> str:
             message = str(error["ctx"]["error"])
             return f"config: {message}" if where == "the config" else f"config, {where}: {message}"
         case _:
-            return f"config key '{where}' is {error['input']!r}: {error['msg'].lower()}"
+            told = SENTENCES.get(error["type"]) or error["msg"][0].lower() + error["msg"][1:]
+            return f"config key '{where}' is {error['input']!r:.80}: {told}"
 
 
 def _place(path: list[str], unknown: str | None) -> tuple[list[str], set[str]]:

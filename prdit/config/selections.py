@@ -33,7 +33,9 @@ class Selection(Entry):
     datasets: list[Name] = Field(min_length=1)
     size: int = Field(ge=8, description="Edge of the volumes in voxels.")
     sampler: Name
-    seeds: list[int] = Field(default=[0], min_length=1, description="Of sampling.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0], min_length=1, description="Of sampling."
+    )
     rows: Annotated[
         Annotated[list[Name], Tag("models")] | Annotated[dict[str, Row], Tag("labelled")],
         Discriminator(lambda rows: "labelled" if isinstance(rows, Mapping) else "models"),

@@ -11,8 +11,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from prdit.data.quality import QualityRow
-from prdit.data.scan import Excluded, Scan
+from prdit.data.quality import Excluded, QualityRow
+from prdit.data.scan import Scan
 from prdit.data.slices import parse_slice
 from prdit.data.stack import assemble
 from prdit.errors import UserError
@@ -69,7 +69,8 @@ def _read_folder(folder: Path) -> _Folder:
         if header is None:
             if path.suffix.lower() == ".dcm":
                 content.broken.append(path.name)
-        elif "Modality" not in header:  # no image lacks it: cut short, or a table of contents
+        elif "Modality" not in header or not header.get("SeriesInstanceUID"):
+            # No image lacks them: it is cut short, or a table of contents.
             if header.file_meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
                 content.broken.append(path.name)
         else:
@@ -90,7 +91,7 @@ def _read_file(path: Path) -> Dataset | None:
 
 
 def _sort_in(content: _Folder, file: str, header: Dataset) -> None:
-    uid = str(header.get("SeriesInstanceUID", ""))
+    uid = str(header.SeriesInstanceUID)
     if "LOCALIZER" in (header.get("ImageType") or ()):
         content.other[uid] = "LOCALIZER"
     elif header.Modality != "CT":

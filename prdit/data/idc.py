@@ -6,9 +6,8 @@ counted, weighed and read.
 
 from __future__ import annotations
 
-import csv
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pydicom
@@ -16,6 +15,7 @@ from pydicom.errors import InvalidDicomError
 
 from prdit.data.raw import write_verified
 from prdit.errors import UserError
+from prdit.files import read_csv
 from prdit.recipes import FetchRecipe
 
 BUCKET = "s3://idc-open-data"
@@ -48,19 +48,10 @@ def run(recipe: FetchRecipe, *, verified: Path) -> None:
 
 
 def read_manifest(path: Path) -> list[Series]:
-    """The series of a manifest, in its order."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        Series(
-            r["series_uid"],
-            r["patient_id"],
-            r["crdc_series_uuid"],
-            int(r["files"]),
-            int(r["bytes"]),
-        )
-        for r in rows
-    ]
+    """The series of a manifest, in its order. Raises UserError if it is none."""
+    columns = [field.name for field in fields(Series)]
+    rows = [list(row.values()) for row in read_csv(path, columns)]
+    return [Series(uid, patient, uuid, int(n), int(size)) for uid, patient, uuid, n, size in rows]
 
 
 def fetch(series: Series, folder: Path) -> None:

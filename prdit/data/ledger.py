@@ -11,7 +11,7 @@ from prdit.errors import UserError
 from prdit.files import atomic
 from prdit.recipes import LedgerRecipe
 
-FIELDS = ("series_uid", "patient_id", "part", "file")
+FIELDS = ("series_uid", "patient_id", "part", "file", "sha256")
 
 
 def run(recipe: LedgerRecipe, *, shards: list[Path], ledger: Path, split: Path) -> None:
@@ -29,6 +29,11 @@ def run(recipe: LedgerRecipe, *, shards: list[Path], ledger: Path, split: Path) 
             rows.append(row)
             volume = shard.parent / f"{row.series_uid}.nii.gz"
             files[row.series_uid] = volume.relative_to(split.parent).as_posix()
+    if len(rows) != recipe.series:
+        raise UserError(
+            f"the shards tell of {len(rows)} series, not of all {recipe.series}; delete the"
+            f" quality.csv of the shard that is cut short, in {ledger.parent}, and run again"
+        )
     rows.sort(key=lambda row: row.series_uid)
     usable = [row for row in rows if row.status != "excluded"]
     held_out = held_out_patients(
@@ -40,7 +45,8 @@ def run(recipe: LedgerRecipe, *, shards: list[Path], ledger: Path, split: Path) 
         table.writerow(FIELDS)
         for row in usable:
             part = "held-out" if row.patient_id in held_out else "train"
-            table.writerow((row.series_uid, row.patient_id, part, files[row.series_uid]))
+            where = files[row.series_uid]
+            table.writerow((row.series_uid, row.patient_id, part, where, row.sha256))
 
 
 def held_out_patients(patients: set[str], share: float, seed: int) -> set[str]:

@@ -11,7 +11,7 @@ from prdit.errors import UserError
 
 
 def preprocess_own(scan: Path, out: Path, series: str | None, size: int, spacing_mm: float) -> None:
-    """Write a CT as a cube of HU to `out`, and its facts to a .csv beside it.
+    """Write a CT as a cube of HU to `out`, and its facts to a .quality.csv beside it.
 
     Args:
         scan: folder of DICOM files, or an image file.
@@ -24,13 +24,16 @@ def preprocess_own(scan: Path, out: Path, series: str | None, size: int, spacing
     name = out.name.removesuffix(".gz")
     if not name.endswith(".nii"):
         raise UserError(f"the output {out} is no NIfTI name; end it in .nii.gz")
-    if size < 1 or spacing_mm <= 0:
-        raise UserError("--size and --spacing-mm must be positive")
+    if not (8 <= size <= 1024 and 0.1 <= spacing_mm <= 50):
+        raise UserError("--size must lie within 8 and 1024, --spacing-mm within 0.1 and 50")
+    if out.resolve().is_relative_to(scan.resolve()):
+        raise UserError(f"the output {out} lies in the input, which is never written to")
     volume, row = preprocess_series(scan, size, spacing_mm, series)
     if volume is None:
         raise UserError(f"{scan} cannot be used: {row.reason}")
     write_nifti(out, volume)
-    facts = out.with_name(name.removesuffix(".nii") + ".csv")
+    facts = out.with_name(name.removesuffix(".nii") + ".quality.csv")
     write_rows(facts, [row])
     mended = f" ({row.flags})" if row.flags else ""
-    print(f"{out}: {row.status}{mended}; lungs {row.lung_ml:.0f} ml; all facts in {facts}")
+    lungs = f"lungs {row.lung_ml:.0f} ml" if row.lung_ml else "no lung found"
+    print(f"{out}: {row.status}{mended}; {lungs}; all facts in {facts}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 
 from prdit.data.anatomy import body_share, lung_mask, lung_ml
 from prdit.data.dicom import read_series
-from prdit.data.quality import Facts, QualityRow, write_rows
+from prdit.data.quality import Excluded, Facts, QualityRow, voxels_sha256, write_rows
 from prdit.data.raw import read_verified
 from prdit.data.resample import as_released, cube_origin, to_cube
-from prdit.data.scan import Excluded, Scan, read_image
+from prdit.data.scan import Scan, read_image
 from prdit.data.volume import Volume, write_nifti
+from prdit.errors import UserError
 from prdit.recipes import PreprocessRecipe
 
 _COARSE_MM = 3.0
@@ -87,7 +87,10 @@ def preprocess_shard(
     out_folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for series_uid, folder in series:
-        volume, row = preprocess_series(folder, size, spacing_mm, series_uid, method=method)
+        try:
+            volume, row = preprocess_series(folder, size, spacing_mm, series_uid, method=method)
+        except UserError as error:  # one hopeless folder must not stop the others
+            volume, row = None, QualityRow(series_uid, status="excluded", reason=str(error))
         if volume is not None:
             write_nifti(out_folder / f"{series_uid}.nii.gz", volume)
         rows.append(row)
@@ -103,7 +106,7 @@ def _output_facts(volume: Volume) -> Facts:
         "out_max": float(volume.hu.max()),
         "out_mean": float(volume.hu.mean(dtype=np.float64)),
         "out_std": float(volume.hu.std(dtype=np.float64)),
-        "sha256": hashlib.sha256(volume.hu.astype("<i2").tobytes()).hexdigest(),
+        "sha256": voxels_sha256(volume.hu),
     }
 
 

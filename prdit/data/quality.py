@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from prdit.errors import UserError
-from prdit.files import atomic
+import numpy as np
+
+from prdit.files import atomic, damaged, read_csv
 
 Facts = dict[str, Any]
 """Some columns of a quality row, by name."""
@@ -77,6 +79,20 @@ class QualityRow:
     """Of the output voxels, little-endian int16 in [z, y, x] order."""
 
 
+class Excluded(Exception):  # noqa: N818 - an outcome to report, not a mistake
+    """This scan cannot be used: the reason, and what was found out before."""
+
+    def __init__(self, reason: str, quality: QualityRow | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.quality = quality
+
+
+def voxels_sha256(hu: np.ndarray) -> str:
+    """Digest of the voxels [D, H, W] of a volume, whatever its file is compressed with."""
+    return hashlib.sha256(hu.astype("<i2", copy=False).tobytes()).hexdigest()
+
+
 def write_rows(path: Path, rows: Iterable[QualityRow]) -> None:
     """Save rows as CSV, whole or not at all; None becomes an empty cell."""
     with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
@@ -89,19 +105,13 @@ def read_rows(path: Path) -> list[QualityRow]:
     """Load rows written by `write_rows`, exactly as they were.
 
     Raises:
-        UserError: the file is missing or has other columns.
+        UserError: the file is missing, damaged, or has other columns.
     """
+    rows = read_csv(path, [field.name for field in fields(QualityRow)])
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            table = csv.DictReader(stream)
-            cells = list(table)
-    except OSError as error:
-        raise UserError(f"cannot read the quality table {path}: {error.strerror}") from error
-    if table.fieldnames != [field.name for field in fields(QualityRow)]:
-        raise UserError(
-            f"{path} has other columns than a quality table of this version; make it again"
-        )
-    return [_parse(row) for row in cells]
+        return [_parse(row) for row in rows]
+    except ValueError as error:
+        raise damaged(path, str(error)) from None
 
 
 def _parse(cells: dict[str, str]) -> QualityRow:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from prdit.data.scan import AIR_HU, Excluded
+from prdit.data.quality import Excluded
+from prdit.data.volume import AIR_HU
 
 Real = TypeVar("Real", bound=np.floating)
 
@@ -59,28 +60,6 @@ def centre_crop(x: NDArray[Real], size: int) -> NDArray[Real]:
     if min(x.shape) < size:
         raise Excluded(f"{x.shape} voxels, fewer than {size} along an axis")
     return x[tuple(slice((n - size) // 2, (n - size) // 2 + size) for n in x.shape)]
-
-
-def quantile_window(hu: NDArray[Real], low: float, quantile: float) -> tuple[NDArray[Real], float]:
-    """Clip to [low, the volume's quantile], then its own least value to 0 and greatest to 1.
-
-    Args:
-        hu: any shape.
-        quantile: in (0, 1]; 1 clips nothing above.
-
-    Returns:
-        (values in [0, 1] of hu's dtype, HU of 1)
-
-    Raises:
-        Excluded: no contrast between the two.
-    """
-    raised = np.maximum(hu, hu.dtype.type(low))
-    upper = np.quantile(raised, quantile)
-    clipped = np.minimum(raised, upper)
-    least = clipped.min()
-    if not upper > least:
-        raise Excluded(f"no contrast: nothing above {least:g} HU at quantile {quantile:g}")
-    return (clipped - least) / (clipped.max() - least), float(upper)
 
 
 def rad_crop(hu: NDArray[np.number], size: int, target: int | None = None) -> NDArray[np.float32]:

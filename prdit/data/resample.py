@@ -10,9 +10,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from prdit.data.quality import Excluded
 from prdit.data.released import cubic_crop
-from prdit.data.scan import AIR_HU, Excluded, Scan, clamp_hu
-from prdit.data.volume import Volume
+from prdit.data.scan import Scan, clamp_hu
+from prdit.data.volume import AIR_HU, Volume
 
 _FINE = 0.7
 """Below this ratio of source to target spacing, linear interpolation would skip voxels (alias)."""

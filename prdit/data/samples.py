@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prdit.data.volume import Volume, read_nifti
 from prdit.errors import UserError
-from prdit.files import read_json, sha256
+from prdit.files import damaged, read_json, sha256
 
 
 def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
@@ -17,7 +17,9 @@ def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
     Raises:
         UserError: one is missing, or no longer what was drawn.
     """
-    files = sorted(read_json(card)["files"].items())
+    files = sorted(dict(read_json(card, "files")["files"]).items())
+    if not files:
+        raise damaged(card, "it names no files")
     for name, drawn in islice(files, count):
         path = card.parent / name
         if not path.is_file() or sha256(path) != drawn:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
+from pydicom.misc import is_dicom
 
-from prdit.data.quality import Facts, QualityRow
+from prdit.data.quality import Excluded, Facts, QualityRow
 from prdit.errors import UserError
 
-AIR_HU = -1000
+MIN_SLICES = 4
 LOWEST_HU, HIGHEST_HU = -1024, 3071
 """The 12-bit range of CT. Padding at -3024 or metal at 30000 must not reach a filter."""
-
-
-class Excluded(Exception):  # noqa: N818 - an outcome to report, not a mistake
-    """This scan cannot be used: the reason, and what was found out before."""
-
-    def __init__(self, reason: str, quality: QualityRow | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.quality = quality
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,9 @@ def read_image(path: Path) -> Scan:
         Excluded: the values cannot be Hounsfield units.
     """
     if not path.is_file():
-        raise UserError(f"there is no image file {path}")
+        raise UserError(f"there is no folder or image file {path}")
+    if is_dicom(path):
+        raise UserError(f"{path} is one DICOM file of a series; give the folder of all")
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -111,7 +107,8 @@ def read_image(path: Path) -> Scan:
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(f"{path} is not one three-dimensional image of single values")
     raw = sitk.GetArrayViewFromImage(image)
-    _refuse_foreign_values(raw)
+    _refuse_foreign_values(path, raw)
+    check_geometry(image.GetSpacing(), image.GetSize())
     facts = raw_facts(raw.min(), raw.max(), raw[:, ::4, ::4])
     scan = Scan(
         hu=clamp_hu(raw),
@@ -123,8 +120,20 @@ def read_image(path: Path) -> Scan:
     return replace(scan, quality=replace(scan.quality, **geometry_facts(scan)))
 
 
-def _refuse_foreign_values(raw: NDArray[np.number]) -> None:
-    if not np.isfinite(raw).all():
+def check_geometry(spacing_xyz: Sequence[float], size_xyz: Sequence[int]) -> None:
+    """Raise Excluded unless spacing and extent are such that a CT of a body can have."""
+    for spacing, size in zip(spacing_xyz, size_xyz, strict=True):
+        if not 0.05 <= spacing <= 20:
+            raise Excluded(f"a voxel spacing of {spacing:g} mm, which no CT has")
+        if size < MIN_SLICES:
+            raise Excluded(f"only {size} voxels along an axis, at least {MIN_SLICES} are needed")
+
+
+def _refuse_foreign_values(path: Path, raw: NDArray[np.number]) -> None:
+    finite = bool(np.isfinite(raw).all())
+    if path.name.endswith((".nii", ".nii.gz")):  # SimpleITK reads their NaN as 0
+        finite = bool(np.isfinite(np.asanyarray(nib.load(path).dataobj)).all())
+    if not finite:
         raise Excluded("the image holds values that are not finite numbers")
     if raw.min() > -500:
         raise Excluded(f"no air: the lowest value is {raw.min():g}, so these are not HU")

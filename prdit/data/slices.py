@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.utils import pixel_array
 
-from prdit.data.quality import Facts
-from prdit.data.scan import AIR_HU, HIGHEST_HU, Excluded, clamp_hu, raw_facts
+from prdit.data.quality import Excluded, Facts
+from prdit.data.scan import HIGHEST_HU, clamp_hu, raw_facts
+from prdit.data.volume import AIR_HU
 
 _HIGHEST_PADDING_HU = -950
 """A padding value above this and within range could be tissue: then it is left alone."""

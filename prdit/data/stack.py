@@ -13,11 +13,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from prdit.data.quality import Facts, QualityRow
-from prdit.data.scan import Excluded, Scan, geometry_facts
+from prdit.data.quality import Excluded, Facts, QualityRow
+from prdit.data.scan import MIN_SLICES, Scan, check_geometry, geometry_facts
 from prdit.data.slices import Slice, to_hu
 
-MIN_SLICES = 4
 SAME_PLACE_MM = 0.01
 MAX_DRIFT_MM = 0.1
 MAX_DOUBLED = 0.1
@@ -52,6 +51,7 @@ def assemble(slices: Sequence[Slice], quality: QualityRow) -> Scan:
         hu, heights = _onto_regular_grid(hu, heights)
     dz = float((heights[-1] - heights[0]) / (len(heights) - 1))
     dy, dx = (float(d) for d in used[0].pixel_spacing)
+    check_geometry((dx, dy, dz), hu.shape[::-1])
     scan = Scan(
         hu=hu,
         spacing_xyz=(dx, dy, dz),

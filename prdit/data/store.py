@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from prdit.config import Window
-from prdit.data.released import quantile_window
-from prdit.data.volume import average_pool, read_nifti, to_window
-from prdit.errors import UserError
-from prdit.files import atomic, read_json, sha256, write_json
+from prdit.data.ledger import FIELDS
+from prdit.data.quality import voxels_sha256
+from prdit.data.volume import average_pool, quantile_window, read_nifti, to_window
+from prdit.files import atomic, damaged, read_csv, read_json, sha256, write_json
 from prdit.recipes import PackRecipe
 
 FULL = 32767
@@ -53,8 +52,7 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
         index: JSON beside it: series, parts, window, spacing, sha256 of the array; `highs` are
             the upper bounds of the volumes, the window's own unless it has a quantile.
     """
-    with split.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(split, FIELDS)
     spacing, highs = 0.0, []
     with atomic(array) as partial:
         with partial.open("wb") as out:
@@ -63,6 +61,9 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
             np.lib.format.write_array_header_1_0(out, header)
             for row in rows:
                 volume = read_nifti(split.parent / row["file"])
+                if voxels_sha256(volume.hu) != row["sha256"]:
+                    where = split.parent / row["file"]
+                    raise damaged(where.parent / "quality.csv", f"{where.name} has changed since")
                 factor = volume.hu.shape[0] // recipe.size
                 v, high = windowed(volume.hu, recipe.window)
                 highs.append(high)
@@ -93,15 +94,13 @@ def open_store(array: Path) -> Store:
     """The store at `array`, mapped into memory; its index lies beside it as .json.
 
     Raises:
-        UserError: either file is missing, or they do not belong together.
+        UserError: either file is missing or damaged, or they do not belong together.
     """
-    about = read_json(array.with_suffix(".json"))
-    try:
-        quantised = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {array}: {error}; delete it to have it made again") from None
-    if len(quantised) != len(about["series"]):
-        raise UserError(f"{array} and its index disagree; delete both to have them made again")
+    keys = ("series", "parts", "window", "highs", "spacing_mm", "sha256")
+    about = read_json(array.with_suffix(".json"), *keys)
+    if not array.is_file() or sha256(array) != about["sha256"]:
+        raise damaged(array, "it is not what its .json tells of")
+    quantised = np.load(array, mmap_mode="r", allow_pickle=False)
     low, high = about["window"]
     return Store(
         quantised=quantised,

@@ -7,7 +7,7 @@ import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from prdit.errors import UserError
 from prdit.files import atomic
 
+Real = TypeVar("Real", bound=np.floating)
+AIR_HU = -1000
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError)
 _MAX_OBLIQUITY = 1e-3
 """Largest off-axis direction cosine that still counts as axial: 0.1 mm over 10 cm."""
@@ -67,7 +69,9 @@ def read_nifti(path: Path) -> Volume:
         image = nib.load(path)
         values = np.asanyarray(image.dataobj)
     except _UNREADABLE as error:
-        raise UserError(f"cannot read {path} as NIfTI: {error}; make it again") from error
+        raise UserError(
+            f"cannot read {path} as NIfTI: {error}; delete it and what lists it, and run again"
+        ) from error
     if values.ndim < 3 or values.shape[3:].count(1) != values.ndim - 3:
         raise UserError(f"{path} has shape {values.shape}; one volume [x, y, z] is needed")
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
@@ -91,6 +95,28 @@ def from_window(v: ArrayLike, low: float, high: float) -> NDArray[np.int16]:
     """Map [-1, 1] back to int16 HU in [low, high], clamping outside. Inverse of `to_window`."""
     unit = (np.clip(np.asarray(v, dtype=np.float32), -1, 1) + 1) / 2
     return np.rint(unit * (high - low) + low).astype(np.int16)
+
+
+def quantile_window(hu: NDArray[Real], low: float, quantile: float) -> tuple[NDArray[Real], float]:
+    """The released code's window: [low, the volume's quantile], its least value 0, its greatest 1.
+
+    Args:
+        hu: any shape.
+        quantile: in (0, 1]; 1 clips nothing above.
+
+    Returns:
+        (values in [0, 1] of hu's dtype, HU of 1)
+
+    Raises:
+        UserError: no contrast between the two.
+    """
+    raised = np.maximum(hu, hu.dtype.type(low))
+    upper = np.quantile(raised, quantile)
+    clipped = np.minimum(raised, upper)
+    least = clipped.min()
+    if not upper > least:
+        raise UserError(f"no contrast: nothing above {least:g} HU at quantile {quantile:g}")
+    return (clipped - least) / (clipped.max() - least), float(upper)
 
 
 def average_pool(x: NDArray[np.floating], factor: int) -> NDArray[np.floating]:

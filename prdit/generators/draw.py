@@ -9,20 +9,26 @@ import numpy as np
 import torch
 
 from prdit.data.volume import Volume, from_window, write_nifti
-from prdit.files import sha256, write_json
+from prdit.errors import UserError
+from prdit.files import damaged, read_json, sha256, write_json
 from prdit.generators import weights as weights_file
 from prdit.recipes import SampleRecipe
 
 
-def run(recipe: SampleRecipe, *, weights: Path, card: Path, batch: int, threads: int) -> None:
+def run(
+    recipe: SampleRecipe, *, weights: Path, record: Path, card: Path, batch: int, threads: int
+) -> None:
     """Draw samples first .. first + count - 1 of a seed, a NIfTI each beside `card`.
 
     Args:
+        record: of the training, which knows the sha256 of its weights.
         card: JSON written last: the files with their sha256, and what made them.
         batch: volumes at a time; does not change them beyond float rounding.
     """
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if read_json(record, "sha256")["sha256"] != sha256(weights):
+        raise damaged(weights, f"it is not what {record.name} tells of")
     generator, about = weights_file.load(weights, device)
     started = time.perf_counter()
     files, outside = {}, 0.0
@@ -30,6 +36,8 @@ def run(recipe: SampleRecipe, *, weights: Path, card: Path, batch: int, threads:
     card.parent.mkdir(parents=True, exist_ok=True)
     for index in numbers.split(batch):
         x = generator.sample(index.to(device), recipe.seed, recipe.sampler).squeeze(1).cpu().numpy()
+        if not np.isfinite(x).all():
+            raise UserError(f"{weights} makes volumes that are not finite; train it anew")
         outside += float((np.abs(x) > 1).mean(axis=(1, 2, 3)).sum())
         for number, volume in zip(index.tolist(), x, strict=True):
             path = card.parent / f"{number:05d}.nii.gz"

@@ -14,8 +14,7 @@ import numpy as np
 from prdit.data.samples import read_samples
 from prdit.data.store import open_store
 from prdit.data.volume import from_window, to_window
-from prdit.errors import UserError
-from prdit.files import atomic, read_json, sha256
+from prdit.files import atomic, damaged, read_json, sha256
 from prdit.recipes import FeaturesRecipe
 
 RANDOM_SEED = 0
@@ -89,7 +88,7 @@ def real_volumes(array: Path) -> tuple[Iterator[np.ndarray], list[str], list[flo
 
 def generated_volumes(cards: list[Path]) -> tuple[Iterator[np.ndarray], list[str], list[float]]:
     """The samples that cards name, their file names, and the window."""
-    told = {path: read_json(path) for path in cards}
+    told = {path: read_json(path, "files", "window") for path in cards}
     low, high = told[cards[0]]["window"]
     volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
     return volumes, [name for card in told.values() for name in sorted(card["files"])], [low, high]
@@ -101,5 +100,5 @@ def read(path: Path) -> FeatureSet:
         with np.load(path, allow_pickle=False) as file:
             card = json.loads(str(file["card"]))
             return FeatureSet(file["features"], [str(n) for n in file["names"]], card)
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
-        raise UserError(f"cannot read {path}: {error}; delete it to have it made again") from None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise damaged(path, str(error)) from None

@@ -16,7 +16,7 @@ def run(*, scores: list[Path], table: Path) -> None:
     """Gather score files into rows of dataset, size, model, sampler, seed, metric, value, card."""
     rows = []
     for path in sorted(scores):
-        score = read_json(path)
+        score = read_json(path, *COLUMNS[:-2], "metrics", "card")
         card = {key: score["card"][key] for key in CARD[:-1]} | {"card": path.name}
         about = {key: score[key] for key in COLUMNS[:-2]}
         rows += [{**about, "metric": m, "value": v, **card} for m, v in score["metrics"].items()]

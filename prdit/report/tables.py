@@ -112,7 +112,7 @@ def in_markdown(frame: pd.DataFrame, caption: str) -> str:
 
 def line(cells: list[str]) -> str:
     """One line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def cell(value: Any, std: Any, column: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from prdit.diffusion.noise import permutation
+from prdit.errors import UserError
 from prdit.generators.base import Generator
 from prdit.training.ema import Average
 
@@ -29,6 +30,9 @@ def train(generator: Generator, volumes: Tensor, training: Training, log: Log) -
     Args:
         volumes: [N, S, S, S] in [-1, 1], on the device to train on.
         log: called about 50 times with the losses averaged since the call before.
+
+    Raises:
+        UserError: the losses are no longer finite.
     """
     optimizers = generator.optimizers(training)
     average = Average(generator.network, training.ema)
@@ -79,6 +83,11 @@ class Report:
         if (step + 1) % self.every and step + 1 < self.steps:
             return
         means = {name: float(value) / self.since for name, value in self.sums.items()}
+        if not all(map(math.isfinite, means.values())):
+            raise UserError(
+                f"the training diverged: losses of steps {step + 2 - self.since} to {step + 1} are"
+                " not finite; lower learning_rate or clip, or add warmup_steps"
+            )
         now = time.perf_counter()
         speed = self.since * self.batch / (now - self.started)
         seen = (step + 1) * self.batch

@@ -1,0 +1,42 @@
+"""MedicalNet's weights (Chen et al., 2019), fetched once, with the sha256 of what came."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.request
+from pathlib import Path
+
+from prdit.errors import UserError
+from prdit.files import atomic, sha256
+
+SOURCES = {
+    "resnet_10.pth": "TencentMedicalNet/MedicalNet-Resnet10",
+    "resnet_10_23dataset.pth": "TencentMedicalNet/MedicalNet-Resnet10",
+    "resnet_50.pth": "TencentMedicalNet/MedicalNet-Resnet50",
+    "resnet_50_23dataset.pth": "TencentMedicalNet/MedicalNet-Resnet50",
+}
+HUB = "https://huggingface.co/{repository}/resolve/main/{name}"
+
+
+def run(*, weights: Path) -> None:
+    """Fetch the file that `weights` is named after; its sha256 is printed, and every card has it.
+
+    Raises:
+        UserError: no such file is published, or it cannot be fetched.
+    """
+    repository = SOURCES.get(weights.name)
+    if repository is None:
+        raise UserError(
+            f"{weights} is missing, and MedicalNet publishes no {weights.name}; put the file there"
+            f" or name one of {', '.join(SOURCES)} in evaluation.weights"
+        )
+    address = HUB.format(repository=repository, name=weights.name)
+    with atomic(weights) as partial:
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer, partial.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+        except OSError as error:
+            raise UserError(
+                f"cannot fetch {address} ({error}); bring it to {weights} by hand"
+            ) from None
+    print(f"{weights}: sha256 {sha256(weights)}")
