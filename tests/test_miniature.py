@@ -1,0 +1,70 @@
+"""What `make miniature` left: every row of every table, and no blank figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from prdit import experiments as plan
+from prdit.config.file import load_file
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "miniature"
+CONFIG = load_file(ROOT / "config" / "miniature.yaml")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (RESULTS / "tables" / "table_8.csv").exists(), reason="run `make miniature` first"
+    ),
+]
+
+
+@pytest.mark.parametrize("table", plan.tables(CONFIG))
+def test_every_row_has_its_numbers(table: str) -> None:
+    frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv")
+    rows = [row.label for row in CONFIG.selections()[f"tables.{table}"].shown()]
+    assert frame["Row"].tolist() == [*rows, plan.FLOOR]
+    scores = [c for c in frame.columns if c.startswith(("FID", "MMD")) and not c.endswith("std")]
+    assert np.isfinite(frame[scores]).all(axis=None)
+    papers = [c for c in frame.columns if c.startswith("paper FID") and not c.endswith("std")]
+    assert frame.loc[frame["Row"] != plan.FLOOR, papers].notna().all(axis=None)
+
+
+def fid(table: str) -> dict[str, float]:
+    frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv").set_index("Row")
+    (column,) = (c for c in frame.columns if c.startswith("FID") and not c.endswith("std"))
+    return {str(label): float(value) for label, value in frame[column].items()}
+
+
+def test_what_is_plain_to_see_is_in_the_numbers() -> None:
+    """Only gaps far beyond chance: without the global DiT there is no thorax."""
+    components = fid("table_4")
+    assert components["w/o global DiT"] > 5 * components["Full model"]
+    samplers = fid("table_5")
+    assert samplers["k = 1"] > 5 * samplers["k = 3"]
+
+
+def test_a_shared_stage_1_is_trained_once() -> None:
+    trained = sorted(path.parent.name for path in RESULTS.glob("models/phantom/*/*/run.json"))
+    assert len(trained) == len(set(trained)) == 12
+
+
+def test_high_resolution_has_its_own_grid() -> None:
+    (card,) = RESULTS.glob("samples/phantom/64/PRDiT-32-64/*/seed0/000.json")
+    told = json.loads(card.read_text())
+    assert (told["size"], told["spacing_mm"]) == (64, 4.0)
+
+
+@pytest.mark.parametrize("figure", sorted(RESULTS.glob("figures/*.png")), ids=lambda p: p.stem)
+def test_figures_are_not_blank(figure: Path) -> None:
+    picture = matplotlib.image.imread(figure)[..., 0]
+    height, width = picture.shape
+    for left in (0.15, 0.45, 0.75):
+        assert (
+            picture[: int(0.9 * height), int(left * width) : int((left + 0.2) * width)].std() > 0.1
+        )
