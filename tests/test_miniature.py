@@ -51,7 +51,7 @@ def test_what_is_plain_to_see_is_in_the_numbers() -> None:
 
 def test_a_shared_stage_1_is_trained_once() -> None:
     trained = sorted(path.parent.name for path in RESULTS.glob("models/phantom/*/*/run.json"))
-    assert len(trained) == len(set(trained)) == 12
+    assert len(trained) == len(set(trained)) == 14
 
 
 def test_high_resolution_has_its_own_grid() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prdit.config import PRDiT as Entry
-from prdit.config import Training
+from prdit.config import Sampler, Training
 from prdit.errors import UserError
 from prdit.generators.prdit import PRDiTGenerator
 from prdit.models.embeddings import position_code, sinusoid
@@ -92,6 +92,20 @@ def test_stage_2_trains_the_residual_and_nothing_else() -> None:
     assert changed == set(before) - frozen
     for name in frozen:
         assert second.network.get_parameter(name).grad is None
+
+
+def test_branches_add_up_to_the_last_prediction() -> None:
+    generator = PRDiTGenerator(STAGE_2, 8)
+    generator.start_from(trained_stage_1())
+    random = torch.Generator().manual_seed(1)
+    for p in generator.network.residual.parameters():  # type: ignore[union-attr]
+        p.data.normal_(std=0.1, generator=random)
+    sampler = Sampler(k=2, steps=4, output="prediction")
+    local, residual = generator.branches(torch.arange(2), 0, sampler)
+    assert local.shape == residual.shape == (2, 1, 8, 8, 8)
+    assert residual.abs().max() > 0.01
+    expected = generator.sample(torch.arange(2), 0, sampler)
+    torch.testing.assert_close(local + residual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_stage_1_of_another_width_is_refused() -> None:

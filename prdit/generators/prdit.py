@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from prdit.errors import UserError
 from prdit.generators.base import Generator
 from prdit.generators.diffusion import DiffusionGenerator
@@ -41,6 +44,20 @@ class PRDiTGenerator(DiffusionGenerator):
                 )
             parameter.data.copy_(its[name])
             parameter.requires_grad_(False)
+
+    @torch.inference_mode()
+    def branches(self, index: Tensor, seed: int, sampler: config.Sampler) -> list[Tensor]:
+        """What each branch says of the volume at a sampler's last call (Figure 15).
+
+        Returns:
+            The Local Denoiser's estimate and the Global DiT's residual, [B, 1, S, S, S] each, as
+            far as the model has them; their sum is what `sample` returns as its prediction.
+        """
+        last: dict[str, tuple[Tensor, Tensor]] = {}
+        hook = self.network.register_forward_pre_hook(lambda _, call: last.update(call=call))
+        self.sample(index, seed, sampler)
+        hook.remove()
+        return [self.network.volumes(tokens)[1] for tokens in self.network.parts(*last["call"])]
 
 
 def build(entry: config.PRDiT, size: int, base: config.PRDiT | None) -> PRDiTGenerator:  # noqa: ARG001
