@@ -13,7 +13,7 @@ import torch
 from prdit.data.store import open_store
 from prdit.files import sha256, write_json
 from prdit.generators import weights as weights_file
-from prdit.generators.base import build
+from prdit.generators.base import Generator, build
 from prdit.recipes import TrainRecipe
 from prdit.training.loop import train
 
@@ -47,30 +47,32 @@ def run(
     real = torch.from_numpy(store.volumes("train")).to(device)
     averaged = train(generator, real, recipe.model.training, _print)
     seconds = time.perf_counter() - started
-    about = {
-        "window": store.window,
-        "nominal_hu": store.nominal,
-        "spacing_mm": store.spacing_mm,
+    volume = {"window": store.window, "nominal_hu": store.nominal, "spacing_mm": store.spacing_mm}
+    weights_file.save(weights, averaged, generator.network.state_dict(), recipe, volume)
+    told = {
+        "status": "ok",
+        "sha256": sha256(weights),
+        "volumes": recipe.model.training.volumes,
+        "training_volumes": len(real),
+        "seconds": round(seconds, 1),
+        "threads": threads,
+        "torch": torch.__version__,
     }
-    weights_file.save(weights, averaged, generator.network.state_dict(), recipe, about)
+    write_json(record, told | _device(device) | _parameters(generator))
+
+
+def _device(device: str) -> dict[str, str]:
+    cpu = platform.processor() or platform.machine()
+    return {"device": torch.cuda.get_device_name() if device == "cuda" else cpu}
+
+
+def _parameters(generator: Generator) -> dict[str, int]:
     parameters = list(generator.network.parameters())
-    write_json(
-        record,
-        {
-            "status": "ok",
-            "sha256": sha256(weights),
-            "volumes": recipe.model.training.volumes,
-            "training_volumes": len(real),
-            "seconds": round(seconds, 1),
-            "device": torch.cuda.get_device_name()
-            if device == "cuda"
-            else platform.processor() or platform.machine(),
-            "threads": threads,
-            "torch": torch.__version__,
-            "parameters": sum(p.numel() for p in parameters),
-            "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        },
-    )
+    trained = [p for p in parameters if p.requires_grad]
+    return {
+        "parameters": sum(p.numel() for p in parameters),
+        "trained_parameters": sum(p.numel() for p in trained),
+    }
 
 
 def _print(entry: dict[str, float]) -> None:
