@@ -61,7 +61,7 @@ def draw(
     scale_bar(panels[0].axes[-SHOWN], spacing_mm, len(rows[0][0]))
     figure.supxlabel(
         f"HU window [{window[0]:g}, {window[1]:g}], {spacing_mm:g} mm voxels, bar {BAR_MM} mm."
-        " Volumes are independent: columns are no pairs.",
+        " Generated volumes of a column start from the same noise; real ones are no counterparts.",
         fontsize=8,
     )
     return figure
