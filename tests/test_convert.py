@@ -162,3 +162,11 @@ def test_every_unknown_name_is_named(tmp_path: Path) -> None:
     short = {n: t for n, t in released(network(0)).items() if "mlp.0" not in n}
     torch.save({"ema": short}, tmp_path / "short.pt")
     refused(tmp_path / "short.pt", r"hold no vector time\.trunk\.bias")
+
+
+def test_an_output_that_exists_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    out.write_bytes(b"precious")
+    with pytest.raises(UserError, match=r"exists already or does not end in .safetensors"):
+        convert(tmp_path / "any.pt", out, size=SIZE)
+    assert out.read_bytes() == b"precious"

@@ -572,6 +572,11 @@ def told(**changes: Any) -> str:
             " add depth",
         ),
         (
+            {"models.finer.width": 48},
+            "config: models.finer.width is 48 but 768 in 'fine', which it trains on; write the same"
+            " value in both",
+        ),
+        (
             {"samplers.k2.steps": 2000},
             "config: tables.table_1: samplers.k2.steps is 2000, more than the 1000 timesteps of"
             " models.finer; write 1000 at most",
@@ -605,6 +610,7 @@ def told(**changes: Any) -> str:
         "stride does not divide the base's edge",
         "width for the position code",
         "stage 1 that starts from another",
+        "refined model that trains on another",
         "more steps than timesteps",
         "k below 1",
         "stage 1 of another width",

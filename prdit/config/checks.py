@@ -15,6 +15,9 @@ SHARED_WITH_STAGE_1 = (
 )
 """A stage 2 has these in common with the Local Denoiser that it keeps."""
 
+SHARED_BY_REFINED = ("width", "patch", "stride", "refiner_input")
+"""A refined model has these in common with the refined one that it trains on."""
+
 
 def check(config: Config) -> None:
     """Raise ValueError, one sentence, at the first thing that does not fit."""
@@ -62,6 +65,8 @@ def _check_chain(config: Config, name: str) -> None:
         start = config.models[model.start_from]
         if model.generator == "prdit":
             _check_stage_1(seen[-2], model, start)
+        elif start.generator == "prdit_refined":
+            _check_same(seen[-2], model, start, SHARED_BY_REFINED, "which it trains on")
         model = start
 
 
@@ -70,12 +75,17 @@ def _check_stage_1(name: str, model: Any, start: Any) -> None:
         raise ValueError(
             f"models.{name}.start_from: '{model.start_from}' is no stage 1; name a model of depth 0"
         )
-    for key in SHARED_WITH_STAGE_1:
+    reason = "whose Local Denoiser it starts from"
+    _check_same(name, model, start, SHARED_WITH_STAGE_1, reason)
+
+
+def _check_same(name: str, model: Any, start: Any, keys: Iterable[str], reason: str) -> None:
+    for key in keys:
         mine, its = getattr(model, key), getattr(start, key)
         if mine != its:
             raise ValueError(
-                f"models.{name}.{key} is {mine:g} but {its:g} in '{model.start_from}', whose Local"
-                " Denoiser it starts from; write the same value in both"
+                f"models.{name}.{key} is {mine} but {its} in '{model.start_from}', {reason}; write"
+                " the same value in both"
             )
 
 
@@ -83,7 +93,11 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
     for dataset in selection.datasets:
         _known(f"{where}.datasets", dataset, config.datasets)
     _known(f"{where}.sampler", selection.sampler, config.samplers)
-    listed: dict[str, Sequence[Any]] = {"rows": list(selection.rows), "seeds": selection.seeds}
+    listed: dict[str, Sequence[Any]] = {
+        "rows": list(selection.rows),
+        "seeds": selection.seeds,
+        "datasets": selection.datasets,
+    }
     for what, names in listed.items():
         if len(set(names)) < len(names):
             raise ValueError(f"{where}.{what} has one entry twice; write each once")
@@ -119,9 +133,10 @@ def _check_tiles(config: Config, where: str, size: int, name: str) -> None:
     model = config.models[name]
     if size % model.stride:
         below = size - size % model.stride
+        near = " or ".join(str(n) for n in (below, below + model.stride) if n > 0)
         raise ValueError(
             f"{where}.size: {size} is no multiple of models.{name}.stride ({model.stride}); write"
-            f" {below or model.stride} or {below + model.stride}, or another stride"
+            f" {near}, or another stride"
         )
     margin = (model.patch - model.stride) // 2
     if margin >= size:

@@ -30,7 +30,7 @@ def load_file(path: Path) -> Config:
     """The typed config of one YAML file. Raises UserError as `load` does."""
     try:
         raw = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"cannot read the config {path}: {error}") from None
     if not isinstance(raw, dict):
         raise UserError(f"the config {path} is empty or no mapping of keys to values")

@@ -37,7 +37,8 @@ class Selection(Entry):
         default=[0], min_length=1, description="Of sampling."
     )
     rows: Annotated[
-        Annotated[list[Name], Tag("models")] | Annotated[dict[str, Row], Tag("labelled")],
+        Annotated[list[Name], Field(min_length=1), Tag("models")]
+        | Annotated[dict[str, Row], Field(min_length=1), Tag("labelled")],
         Discriminator(lambda rows: "labelled" if isinstance(rows, Mapping) else "models"),
     ] = Field(description="Models; or by label: model, and sampler and size if they differ.")
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from prdit.config import PRDiT as Entry
 from prdit.config import Training
 from prdit.errors import UserError
+from prdit.files import sha256, write_json
 from prdit.generators import weights
 from prdit.models.prdit import PRDiT
 from prdit.models.released_names import Architecture, from_released, infer
@@ -42,7 +43,7 @@ def convert(
     Args:
         checkpoint: pickle of tensors and plain containers with "ema" and "model", or one set of
             weights, also as .safetensors.
-        out: ends in .safetensors.
+        out: a new file that ends in .safetensors; its record, a .json, is put beside it.
         size: edge in voxels of the volumes it was trained on, which its weights do not tell.
         heads: where the width is none of the released sizes'.
         raw: sample from the weights before averaging.
@@ -53,6 +54,8 @@ def convert(
     Raises:
         UserError: the checkpoint cannot be read, is no PRDiT, or does not fit these numbers.
     """
+    if out.suffix != ".safetensors" or out.exists():
+        raise UserError(f"{out} exists already or does not end in .safetensors; name another file")
     averaged, trained, told = _choose(read(checkpoint), checkpoint, raw=raw)
     found = infer(averaged)
     entry = _entry(found, heads, noise_std)
@@ -60,10 +63,11 @@ def convert(
     for state in (averaged, trained):
         _check(state, found, entry, size, checkpoint)
     spacing_mm = 256 / size if spacing_mm is None else spacing_mm
-    if spacing_mm <= 0 or not window[0] < window[1]:
+    if not spacing_mm > 0 or not window[0] < window[1]:
         raise UserError("--spacing-mm must be positive, and --window its lower end first")
     about = {"window": window, "nominal_hu": True, "spacing_mm": spacing_mm}
     weights.save(out, averaged, trained, recipe, about)
+    write_json(out.with_suffix(".json"), {"status": "converted", "sha256": sha256(out)})
     print(
         f"{out}: {told} of {checkpoint}; patch {found.patch}, stride {found.stride}, width"
         f" {found.width}, depth {found.depth}, heads {entry.heads}; volumes of {size}^3 voxels of"

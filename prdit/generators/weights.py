@@ -33,13 +33,25 @@ def save(
         averaged: what sampling uses, the whole state of the network.
         raw: the same as trained; only what differs is written.
         about: of the volumes it makes: window, nominal_hu, spacing_mm.
+
+    Raises:
+        UserError: a weight is not finite, or the file cannot be written.
     """
     differing = {n: t for n, t in raw.items() if not torch.equal(t, averaged[n])}
     state = averaged | {RAW + name: tensor for name, tensor in differing.items()}
     tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in state.items()}
     told = {**about, "recipe": recipe.model_dump(mode="json")}
+    broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
+    if broken:
+        raise UserError(
+            f"{path} is not written: {', '.join(broken)} hold values that are no numbers"
+        )
     with atomic(path) as partial:
-        save_file(tensors, partial, metadata={"prdit": json.dumps(told, sort_keys=True)})
+        try:
+            save_file(tensors, partial, metadata={"prdit": json.dumps(told, sort_keys=True)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from None
+        partial.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
 
 def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generator, dict[str, Any]]:

@@ -58,6 +58,8 @@ def from_released(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: names that the released code does not have, all of them.
     """
+    if not all(isinstance(name, str) for name in state):
+        raise UserError("these are no weights of the released PRDiT: their names are no text")
     bare = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     ours = {n: (_ours(n), t) for n, t in bare.items() if not _POSITION_CODE.fullmatch(n)}
     unknown = sorted(name for name, (known, _) in ours.items() if known is None)
