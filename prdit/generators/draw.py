@@ -27,7 +27,8 @@ def run(
     """
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if read_json(record, "sha256")["sha256"] != sha256(weights):
+    digest = sha256(weights)
+    if read_json(record, "sha256")["sha256"] != digest:
         raise damaged(weights, f"it is not what {record.name} tells of")
     generator, about = weights_file.load(weights, device)
     started = time.perf_counter()
@@ -47,7 +48,7 @@ def run(
         "files": files,
         "sampler": recipe.sampler.model_dump(),
         "seed": recipe.seed,
-        "weights_sha256": sha256(weights),
+        "weights_sha256": digest,
         "share_clamped": outside / recipe.count,
         "seconds": round(time.perf_counter() - started, 2),
         "device": device,
