@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 from pydantic import ValidationError
 
 from prdit import __version__
-from prdit.errors import UserError
+from prdit.errors import Interrupted, OutOfMemory, UserError
 
 STEPS = {
     "phantom": "prdit.data.phantom_series",
@@ -32,6 +32,9 @@ STEPS = {
 }
 """Verb of a step -> the module whose `run` does it. A step's options are its run's parameters."""
 
+TRY_AGAIN = 75
+"""Exit status of a run that was interrupted and can go on: EX_TEMPFAIL of sysexits.h."""
+
 HELP = """\
 by hand:
   preprocess SCAN OUT.nii.gz   a CT (folder of DICOM, or .mha/.nii/.nrrd) as a 256^3 volume in HU
@@ -44,7 +47,8 @@ steps of the workflow (`snakemake -p` prints their full command lines):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. Exit status 0, or 2 with one sentence on stderr for what a user can mend."""
+    """Run one verb. Exit status 0; 2 with one sentence on stderr for what a user can mend;
+    75 for a run that was interrupted and can go on."""
     parser = argparse.ArgumentParser(
         "prdit",
         description="PRDiT: 3D chest-CT volumes generated in voxel space.",
@@ -57,9 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         verb(arguments.verb)(arguments.rest)
-    except UserError as error:
+    except (UserError, OutOfMemory) as error:
         print(f"prdit {arguments.verb}: {error}", file=sys.stderr)
         return 2
+    except Interrupted as error:
+        print(f"prdit {arguments.verb}: {error}", file=sys.stderr)
+        return TRY_AGAIN
     return 0
 
 
@@ -76,9 +83,10 @@ def step(name: str, words: Sequence[str]) -> None:
     types = get_type_hints(run)
     parser = argparse.ArgumentParser(f"prdit {name}", description=inspect.getdoc(run))
     for parameter in inspect.signature(run).parameters.values():
-        parser.add_argument(
-            f"--{parameter.name.replace('_', '-')}", **_option(types, parameter.name)
-        )
+        option = _option(types, parameter.name)
+        if parameter.default is not parameter.empty:
+            option |= {"required": False, "default": parameter.default}
+        parser.add_argument(f"--{parameter.name.replace('_', '-')}", **option)
     run(**vars(parser.parse_args(words)))
 
 
@@ -89,7 +97,8 @@ def _option(types: dict[str, Any], name: str) -> dict[str, Any]:
     if kind == list[Path]:
         return {"type": Path, "nargs": "*", "default": [], "metavar": "PATH"}
     if type(None) in get_args(kind):  # may be left out, or stand without a value
-        return {"type": get_args(kind)[0], "nargs": "?", "metavar": "PATH"}
+        kind = get_args(kind)[0]
+        return {"type": kind, "nargs": "?", "metavar": kind.__name__.upper()}
     return {"type": kind, "required": True, "metavar": kind.__name__.upper()}
 
 

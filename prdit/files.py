@@ -25,7 +25,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        _flush(partial)
         os.replace(partial, path)
+        _flush(path.parent)
     except OSError as error:
         if error.filename is not None and str(path.parent) not in str(error.filename):
             raise  # some other file's trouble
@@ -33,6 +35,15 @@ def atomic(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {reason}; free or choose another folder") from None
     finally:
         _remove(partial)
+
+
+def _flush(path: Path) -> None:
+    """To the disk itself: a name must not survive a power cut that its content does not."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _remove(path: Path) -> None:

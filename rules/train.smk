@@ -6,6 +6,7 @@ rule train:
     output:
         weights="<results>/models/{dataset}/{size}/{model}/weights.safetensors",
         record="<results>/models/{dataset}/{size}/{model}/run.json",
+        history="<results>/models/{dataset}/{size}/{model}/training.jsonl",
     log:
         "<results>/logs/train/{dataset}/{size}/{model}.log",
     benchmark:
@@ -15,10 +16,14 @@ rule train:
     resources:
         mem_mb=8000,
         runtime=2880,
+        batch=16,
+        processes=1,
     params:
         recipe=recipe(plan.train_recipe, "model", "size"),
         code=lambda wildcards: code("train", CONFIG.models[wildcards.model].generator),
     shell:
-        "python -m prdit train --recipe {params.recipe:q} --volumes {input.volumes}"
-        " --start-from {input.start_from}"
-        " --weights {output.weights} --record {output.record} --threads {threads} > {log} 2>&1"
+        "python -m prdit train --recipe {params.recipe:q} --code {params.code}"
+        " --volumes {input.volumes} --start-from {input.start_from}"
+        " --weights {output.weights} --record {output.record} --history {output.history}"
+        " --batch {resources.batch} --processes {resources.processes} --threads {threads}"
+        " > {log} 2>&1"

@@ -133,7 +133,7 @@ def test_the_loss_of_stage_2(seed: int, depth: int, local: bool) -> None:
         [part.detach().numpy() for part in network.volumes(tokens)] for tokens in parts
     ]
     eps_hat, x0_hat = first[0] if local else (0 * eps, 0 * x0)
-    found = generator.losses(torch.from_numpy(x_t), t, torch.from_numpy(eps), torch.from_numpy(x0))
+    found = generator.terms(torch.from_numpy(x_t), t, torch.from_numpy(eps), torch.from_numpy(x0))
     expected = diffusion.global_loss(x0_hat, eps_hat, x0_residual, eps_residual, x0, eps)
     same(found["loss"], expected, EXACT)
 
@@ -577,7 +577,7 @@ def test_a_refined_generator_and_its_loss(
     residuals = reference_refiner(network, low_res)
     x_t, eps, x0 = rng.normal(size=(3, 2, 1, 4, 4, 4))
     times = [3, 650]
-    found = generator.losses(
+    found = generator.terms(
         torch.from_numpy(x_t),
         torch.tensor(times),
         torch.from_numpy(eps),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stepping import step
 
 from prdit.config import PRDiT as Entry
 from prdit.config import Sampler, Training
@@ -82,11 +83,10 @@ def test_a_fresh_stage_2_is_its_stage_1() -> None:
 def test_stage_2_trains_the_residual_and_nothing_else() -> None:
     second = PRDiTGenerator(STAGE_2, 8)
     second.start_from(trained_stage_1())
-    second.optimizers(TRAINING)
+    second.optimizers()
     before = {name: p.clone() for name, p in second.network.named_parameters()}
-    for step in range(3):
-        index = torch.arange(2 * step, 2 * step + 2)
-        second.step(torch.randn(2, 1, 8, 8, 8), index, TRAINING)
+    for index in torch.arange(6).split(2):
+        step(second, torch.randn(2, 1, 8, 8, 8), index, TRAINING)
     changed = {n for n, p in second.network.named_parameters() if not torch.equal(p, before[n])}
     frozen = set(second.network.local_parameters())
     assert changed == set(before) - frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,10 @@ from prdit.config import PRDiT, Sampler, Training
 from prdit.data.store import FULL
 from prdit.errors import UserError
 from prdit.generators import weights
-from prdit.generators.base import build
 from prdit.generators.draw import run as draw
 from prdit.recipes import SampleRecipe, TrainRecipe
 from prdit.training.ema import Average
-from prdit.training.loop import order, rate, train
+from prdit.training.loop import order, rate
 from prdit.training.run import run
 
 ENTRY = PRDiT(
@@ -72,17 +72,15 @@ def chests() -> torch.Tensor:
     return torch.stack([1 - 2 * ((z**2 + y**2 + x**2) / r).clamp(max=1) for r in (1.0, 1.5, 2.0)])
 
 
-def test_training_learns_and_is_reproducible() -> None:
-    def losses() -> tuple[list[float], dict[str, torch.Tensor]]:
-        logged: list[dict[str, float]] = []
-        state = train(build(ENTRY, 8), chests(), ENTRY.training, logged.append)
-        return [entry["loss"] for entry in logged], state
+def test_training_learns_and_is_reproducible(tmp_path: Path) -> None:
+    first, second = (trained(tmp_path / name) for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
+    losses = [line["loss"] for line in history(tmp_path / "a")]
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
 
-    first, state = losses()
-    second, again = losses()
-    assert first == second
-    assert all(torch.equal(state[name], again[name]) for name in state)
-    assert np.mean(first[-3:]) < 0.8 * np.mean(first[:3])
+
+def history(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
 
 
 def store(folder: Path) -> Path:
@@ -101,17 +99,22 @@ def store(folder: Path) -> Path:
     return array
 
 
-def trained(folder: Path) -> Path:
-    path = folder / "weights.safetensors"
-    run(
-        TrainRecipe(model=ENTRY, size=8),
-        volumes=store(folder),
-        start_from=None,
-        weights=path,
-        record=folder / "run.json",
-        threads=1,
-    )
-    return path
+def trained(folder: Path, entry: PRDiT = ENTRY, **changes: Any) -> Path:
+    """Weights of a training in a folder of its own."""
+    folder.mkdir(exist_ok=True)
+    about: dict[str, Any] = {
+        "code": "as it is",
+        "volumes": store(folder),
+        "start_from": None,
+        "weights": folder / "weights.safetensors",
+        "record": folder / "run.json",
+        "history": folder / "training.jsonl",
+        "batch": 16,
+        "processes": 1,
+        "threads": 1,
+    }
+    run(TrainRecipe(model=entry, size=8), **about | changes)
+    return folder / "weights.safetensors"
 
 
 def test_a_training_leaves_weights_and_a_record(tmp_path: Path) -> None:
@@ -147,10 +150,11 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
         weights.load(path)
 
 
-def test_a_training_that_diverges_stops_and_says_so() -> None:
-    wild = ENTRY.training.model_copy(update={"learning_rate": 1e30})
-    with pytest.raises(UserError, match=r"the training diverged: losses of steps .*; lower"):
-        train(build(ENTRY, 8), chests(), wild, lambda _: None)
+def test_a_training_that_diverges_stops_and_says_so(tmp_path: Path) -> None:
+    wild = ENTRY.training.model_copy(update={"learning_rate": 1e30, "volumes": 400})
+    with pytest.raises(UserError, match=r"diverged: 20 steps in a row up to .*; lower"):
+        trained(tmp_path, ENTRY.model_copy(update={"training": wild}))
+    assert not (tmp_path / "weights.safetensors").exists()
 
 
 def test_weights_of_another_training_are_not_sampled_from(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     assert planned(workflow_copy) == set()
 
     loop = workflow_copy / "prdit/training/loop.py"
-    edit(loop, "    optimizers = gen", "    # a comment\n    optimizers = gen")
+    edit(loop, "    processes, steps", "    # a comment\n    processes, steps")
     assert planned(workflow_copy) == set(), "a comment re-runs nothing"
 
     after_score = {"score", "floor", "scores", "table"}

@@ -22,6 +22,16 @@ class Training(Entry):
     clip: float = Field(1.0, gt=0, description="Largest global gradient norm.")
     ema: float = Field(0.9999, ge=0, lt=1, description="Decay of the averaged weights, per step.")
     seed: int = Field(0, ge=0)
+    precision: Literal["bfloat16", "tf32", "float32"] = Field(
+        "bfloat16",
+        description="Of products on a GPU (bfloat16: mixed, A.9.2); a CPU computes in float32.",
+    )
+    max_skipped: int = Field(
+        20, ge=1, description="Steps in a row that may be skipped because they are not finite."
+    )
+    memory_gib: float | None = Field(
+        None, gt=0, description="Counts as out of memory beyond it; null: what the machine has."
+    )
 
 
 class PRDiT(Entry):

@@ -79,7 +79,7 @@ class QualityRow:
     """Of the output voxels, little-endian int16 in [z, y, x] order."""
 
 
-class Excluded(Exception):  # noqa: N818 - an outcome to report, not a mistake
+class Excluded(Exception):
     """This scan cannot be used: the reason, and what was found out before."""
 
     def __init__(self, reason: str, quality: QualityRow | None = None) -> None:

@@ -14,11 +14,14 @@ from prdit.files import damaged, read_json, sha256
 def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
     """The volumes that lie beside a card, in order of their numbers; the first `count`, or all.
 
+    There are none if the model was too large to train.
+
     Raises:
         UserError: one is missing, or no longer what was drawn.
     """
-    files = sorted(dict(read_json(card, "files")["files"]).items())
-    if not files:
+    told = read_json(card, "files")
+    files = sorted(dict(told["files"]).items())
+    if not files and "oom" not in told:
         raise damaged(card, "it names no files")
     for name, drawn in islice(files, count):
         path = card.parent / name

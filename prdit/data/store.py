@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +35,22 @@ class Store:
     nominal: bool
     """Whether volumes had upper bounds of their own, so that the window's is but nominal."""
     spacing_mm: float
+    sha256: str
+    """Of the array's file."""
 
     def volume(self, i: int) -> np.ndarray:
         """float32 [S, S, S] in [-1, 1]."""
         return self.quantised[i].astype(np.float32) / FULL
 
-    def volumes(self, part: str) -> np.ndarray:
-        """float32 [n, S, S, S] in [-1, 1], all of one part."""
-        chosen = [part == p for p in self.parts]
-        return self.quantised[chosen].astype(np.float32) / FULL
+    def fingerprint(self) -> dict[str, Any]:
+        """What a training on these volumes depends on."""
+        ids = json.dumps([self.series, self.parts]).encode()
+        return {
+            "voxels_sha256": self.sha256,
+            "ids_sha256": hashlib.sha256(ids).hexdigest(),
+            "size": self.quantised.shape[1],
+            "window": list(self.window),
+        }
 
 
 def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
@@ -109,4 +119,5 @@ def open_store(array: Path) -> Store:
         window=(low, high),
         nominal=any(own != high for own in about["highs"]),
         spacing_mm=about["spacing_mm"],
+        sha256=about["sha256"],
     )

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from prdit.diffusion.noise import normal, uniform
 
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples, modulo 1, fill [0, 1) evenly."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -33,6 +36,11 @@ class Process:
     def draw_timesteps(self, seed: int, index: Tensor) -> Tensor:
         """T timesteps from the first on are drawn evenly: one for each entry of index [B]."""
         return self.first_timestep + (uniform(seed, "timestep", index) * self.timesteps).long()
+
+    def spread_timesteps(self, index: Tensor) -> Tensor:
+        """Fixed timesteps, spread evenly however many there are: one for each entry of index."""
+        share = (index.double() * GOLDEN + 0.5) % 1
+        return self.first_timestep + (share * self.timesteps).long()
 
     def diffuse(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t of x0 and eps [B, 1, S, S, S] at t [B]."""

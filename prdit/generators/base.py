@@ -7,14 +7,33 @@ config names it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
-    from prdit.config import Model, PRDiT, Sampler, Training
+    from prdit.config import Model, PRDiT, Sampler
+
+
+Losses = Callable[[Tensor, Tensor], dict[str, Tensor]]
+"""(real volumes x0 [B, 1, S, S, S], their numbers [B]) -> "loss", which is minimised, and parts.
+
+All are means over volumes. A volume's number is how many were seen before it: the address of its
+random numbers.
+"""
+
+
+class Update(Protocol):
+    """Minimises losses over the present batch by one step of an optimizer.
+
+    It knows of micro-batches, processes, precision, clipping and steps that are not finite, so that
+    a generator need not. Returns the losses, detached, and "gradient", its norm.
+    """
+
+    def __call__(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]: ...
 
 
 class Generator(ABC):
@@ -28,19 +47,27 @@ class Generator(ABC):
         """Take over what an earlier training left; raises UserError if it does not fit."""
 
     @abstractmethod
-    def optimizers(self, training: Training) -> list[Optimizer]:
-        """Fresh optimizers over what this training changes; `step` uses them."""
+    def optimizers(self) -> list[Optimizer]:
+        """Fresh optimizers over what a training changes; `step` uses them."""
 
     @abstractmethod
-    def step(self, x0: Tensor, index: Tensor, training: Training) -> dict[str, Tensor]:
-        """One update on real volumes x0 [B, 1, S, S, S].
-
-        Args:
-            index: [B] numbers of volumes seen before each, the address of its random numbers.
+    def step(self, update: Update) -> dict[str, Tensor]:
+        """One training step: an update of each optimizer on losses of its own.
 
         Returns:
-            Losses by name, detached, on x0's device.
+            What to report, by name, detached; "loss" must be among it.
         """
+
+    def validation(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
+        """Losses on held-out volumes x0 [B, 1, S, S, S], number `index` [B] among them.
+
+        Noise and timesteps depend on `index` alone, so that curves compare between runs. A
+        generator whose losses say nothing about unseen volumes has none.
+        """
+        return {}
+
+    def compile(self) -> None:  # noqa: B027
+        """Compile what a GPU does over and over; it may do nothing."""
 
     @abstractmethod
     def sample(self, index: Tensor, seed: int, sampler: Sampler) -> Tensor:

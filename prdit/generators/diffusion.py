@@ -10,7 +10,9 @@ from torch.optim import AdamW, Optimizer
 
 from prdit.diffusion import samplers
 from prdit.diffusion.process import Process, losses
-from prdit.generators.base import Generator
+from prdit.generators.base import Generator, Update
+from prdit.models.global_dit import Block, PatchEmbedding
+from prdit.models.local_denoiser import LocalDenoiser
 
 if TYPE_CHECKING:
     from prdit import config
@@ -19,29 +21,44 @@ if TYPE_CHECKING:
 class DiffusionGenerator(Generator):
     """A network (x_t, t) -> (eps, x0) on volumes of edge `size`, trained by Eq. 3 and 4."""
 
-    def __init__(self, network: nn.Module, size: int, base: config.PRDiT) -> None:
-        self.network, self.size = network, size
+    def __init__(
+        self, network: nn.Module, size: int, base: config.PRDiT, training: config.Training
+    ) -> None:
+        self.network, self.size, self.training = network, size, training
         self.process = Process(base.timesteps, base.noise_std, base.first_timestep)
 
-    def optimizers(self, training: config.Training) -> list[Optimizer]:
+    def optimizers(self) -> list[Optimizer]:
         trained = [p for p in self.network.parameters() if p.requires_grad]
-        self.optimizer = AdamW(trained, lr=training.learning_rate, weight_decay=0.0, fused=True)
+        rate = self.training.learning_rate
+        self.optimizer = AdamW(trained, lr=rate, weight_decay=0.0, fused=True)
         return [self.optimizer]
 
-    def step(self, x0: Tensor, index: Tensor, training: config.Training) -> dict[str, Tensor]:
-        t = self.process.draw_timesteps(training.seed, index)
-        eps = self.process.noise(training.seed, "training noise", index, self.size)
-        found = self.losses(self.process.diffuse(x0, eps, t), t, eps, x0)
-        self.optimizer.zero_grad()
-        found["loss"].backward()
-        changed = self.optimizer.param_groups[0]["params"]
-        found["gradient"] = torch.nn.utils.clip_grad_norm_(changed, training.clip, foreach=True)
-        self.optimizer.step()
-        return {name: value.detach() for name, value in found.items()}
+    def step(self, update: Update) -> dict[str, Tensor]:
+        return update(self.optimizer, self.losses)
 
-    def losses(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
+    def losses(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """Eq. 3 and 4 at random timesteps."""
+        t = self.process.draw_timesteps(self.training.seed, index)
+        return self._losses_at(x0, index, t, self.training.seed, "training noise")
+
+    def validation(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
+        t = self.process.spread_timesteps(index)
+        return self._losses_at(x0, index, t, 0, "validation noise")
+
+    def _losses_at(
+        self, x0: Tensor, index: Tensor, t: Tensor, seed: int, purpose: str
+    ) -> dict[str, Tensor]:
+        eps = self.process.noise(seed, purpose, index, self.size)
+        return self.terms(self.process.diffuse(x0, eps, t), t, eps, x0)
+
+    def terms(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
         """ "loss", which is trained, and its parts."""
         return losses(self.network(x_t, t), eps, x0)
+
+    def compile(self) -> None:
+        for module in self.network.modules():
+            if isinstance(module, Block | LocalDenoiser | PatchEmbedding):
+                module.compile(fullgraph=True, dynamic=False)
 
     @torch.inference_mode()
     def sample(self, index: Tensor, seed: int, sampler: config.Sampler) -> Tensor:

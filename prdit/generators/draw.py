@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from prdit.data.volume import Volume, from_window, write_nifti
-from prdit.errors import UserError
+from prdit.errors import OutOfMemory, UserError
 from prdit.files import damaged, read_json, sha256, write_json
 from prdit.generators import weights as weights_file
 from prdit.recipes import SampleRecipe
@@ -30,7 +30,11 @@ def run(
     digest = sha256(weights)
     if read_json(record, "sha256")["sha256"] != digest:
         raise damaged(weights, f"it is not what {record.name} tells of")
-    generator, about = weights_file.load(weights, device)
+    try:
+        generator, about = weights_file.load(weights, device)
+    except OutOfMemory as error:  # there is nothing to draw from, which is a result to pass on
+        write_json(card, {"files": {}, "oom": error.asked, "weights_sha256": digest})
+        return
     started = time.perf_counter()
     files, outside = {}, 0.0
     numbers = torch.arange(recipe.first, recipe.first + recipe.count)

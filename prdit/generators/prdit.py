@@ -31,7 +31,7 @@ class PRDiTGenerator(DiffusionGenerator):
             depth=entry.depth,
             local=entry.local,
         )
-        super().__init__(network, size, entry)
+        super().__init__(network, size, entry, entry.training)
         network.initialise(entry.training.seed, entry.start_gain if entry.start_from else 1.0)
 
     def start_from(self, trained: Generator) -> None:

@@ -31,7 +31,7 @@ class RefinedGenerator(DiffusionGenerator):
             width=entry.width,
             sees_estimate=entry.refiner_input == "noisy_and_estimates",
         )
-        super().__init__(network, size, base)
+        super().__init__(network, size, base, entry.training)
         self.entry = entry
         network.initialise(entry.training.seed)
         network.requires_grad_(True)
@@ -50,7 +50,7 @@ class RefinedGenerator(DiffusionGenerator):
                 )
         mine.load_state_dict(its)
 
-    def losses(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
+    def terms(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
         high, low = self.network.refined(x_t, t)
         found = losses(high, eps, x0)
         kept = consistency(high, low)

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from prdit.errors import UserError
+from prdit.errors import OutOfMemory, UserError
 from prdit.files import atomic
 from prdit.generators.base import Generator, build
 from prdit.recipes import TrainRecipe
@@ -54,6 +54,13 @@ def save(
         partial.chmod(0o644)  # safetensors leaves it readable by its owner alone
 
 
+def save_nothing(path: Path, recipe: TrainRecipe, asked: str) -> None:
+    """Write the file of a model that is too large to train, so that later steps can say so."""
+    told = {"recipe": recipe.model_dump(mode="json"), "oom": asked}
+    with atomic(path) as partial:
+        save_file({}, partial, metadata={"prdit": json.dumps(told, sort_keys=True)})
+
+
 def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generator, dict[str, Any]]:
     """The generator of a weights file, and what the file says of it: size, window, spacing_mm.
 
@@ -62,6 +69,7 @@ def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generat
 
     Raises:
         UserError: not a weights file of this package, or its tensors do not fit.
+        OutOfMemory: the model was too large to train.
     """
     try:
         with safe_open(path, framework="pt", device=device) as file:
@@ -70,6 +78,8 @@ def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generat
         recipe = TrainRecipe.model_validate(about.pop("recipe"))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is no weights file of prdit ({error}); train it again") from None
+    if "oom" in about:
+        raise OutOfMemory(about["oom"])
     generator = build(recipe.model, recipe.size, recipe.base)
     fit(generator, _chosen(state, raw=raw), path)
     generator.network.to(device).eval()

@@ -28,6 +28,7 @@ class FeatureSet:
     """float32 [n, d]"""
     names: list[str]
     card: dict[str, Any]
+    """With a key "oom" if there are none, since their model was too large to train."""
 
 
 def run(
@@ -53,11 +54,13 @@ def run(
 
     torch.set_num_threads(threads)
     network, about = load_network(recipe)
+    if any("oom" in read_json(card) for card in cards):
+        write(features, FeatureSet(np.empty((0, 0), np.float32), [], about | {"oom": True}))
+        return
     volumes, names, window = real_volumes(real) if real else generated_volumes(cards)
     found = np.stack(list(extract(network, volumes, batch)))
     card = about | {"window": window, "volumes": len(names)}
-    with atomic(features) as partial, partial.open("wb") as file:
-        np.savez(file, features=found, names=names, card=json.dumps(card, sort_keys=True))
+    write(features, FeatureSet(found, names, card))
     print(f"features of {len(names)} volumes by {about['network']}")
 
 
@@ -92,6 +95,13 @@ def generated_volumes(cards: list[Path]) -> tuple[Iterator[np.ndarray], list[str
     low, high = told[cards[0]]["window"]
     volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
     return volumes, [name for card in told.values() for name in sorted(card["files"])], [low, high]
+
+
+def write(path: Path, found: FeatureSet) -> None:
+    """Store features as a .npz file."""
+    card = json.dumps(found.card, sort_keys=True)
+    with atomic(path) as partial, partial.open("wb") as file:
+        np.savez(file, features=found.features, names=found.names, card=card)
 
 
 def read(path: Path) -> FeatureSet:

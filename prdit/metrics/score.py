@@ -13,6 +13,8 @@ from prdit.metrics.frechet import frechet_distance
 from prdit.metrics.mmd import mmd
 from prdit.recipes import ScoreRecipe
 
+METRICS = {"fid": frechet_distance, "mmd": mmd}
+
 
 def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path) -> None:
     """Score generated against real features; without generated ones, real against real.
@@ -20,16 +22,16 @@ def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path)
     Args:
         score: JSON with the metrics and the card of what they were made from.
     """
-    reals = read(real)
-    if generated is None:
-        reference, other = floor_sets(reals.features, recipe.reference, recipe.volumes)
+    reals, samples = read(real), None if generated is None else read(generated)
+    if samples is None or generated is None:
         card = reals.card
+        reference, other = floor_sets(reals.features, recipe.reference, recipe.volumes)
     else:
-        samples = read(generated)
+        card = samples.card
         check_comparable(reals, samples, generated)
         reference, other = reals.features[: recipe.reference], samples.features[: recipe.volumes]
-        card = samples.card
-    values = {"fid": frechet_distance(reference, other), "mmd": mmd(reference, other)}
+    oom = "oom" in card
+    values = {name: None if oom else metric(reference, other) for name, metric in METRICS.items()}
     keys = ("dataset", "size", "model", "sampler", "seed")
     about = {key: getattr(recipe, key) for key in keys}
     sizes = {"reference": len(reference), "volumes": len(other)}
@@ -56,7 +58,8 @@ def floor_sets(features: np.ndarray, reference: int, volumes: int) -> tuple[np.n
 
 def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None:
     """Raise UserError unless both were windowed alike and went through the same network."""
-    for key in ("network", "network_sha256", "window"):
+    keys = ("network", "network_sha256", *(() if "oom" in samples.card else ("window",)))
+    for key in keys:
         mine, its = samples.card[key], reals.card[key]
         if mine != its:
             raise UserError(

@@ -35,9 +35,12 @@ def run(recipe: FigureRecipe, *, real: Path, cards: list[Path], figure: Path) ->
     store = open_store(real)
     held_out = [i for i, part in enumerate(store.parts) if part == "held-out"][:SHOWN]
     rows = [[from_window(store.volume(i), *store.window) for i in held_out]]
-    for card in cards:
-        rows.append([volume.hu for volume in read_samples(card, SHOWN)])
-    drawing = draw(rows, [f"Real\n{recipe.dataset}", *recipe.rows], store.window, store.spacing_mm)
+    rows += [[volume.hu for volume in read_samples(card, SHOWN)] for card in cards]
+    names = [f"Real\n{recipe.dataset}", *recipe.rows]
+    told = [
+        name if row else f"{name}\nout of memory" for name, row in zip(names, rows, strict=True)
+    ]
+    drawing = draw(rows, told, store.window, store.spacing_mm)
     with atomic(figure) as partial:
         drawing.savefig(partial, format=figure.suffix[1:], dpi=200, metadata={"Software": None})
     plt.close(drawing)

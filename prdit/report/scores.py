@@ -9,7 +9,7 @@ import pandas as pd
 from prdit.files import atomic, read_json
 
 COLUMNS = ["dataset", "size", "model", "sampler", "seed", "metric", "value"]
-CARD = ["network", "volumes", "reference", "card"]
+CARD = ["network", "volumes", "reference", "card", "oom"]
 
 
 def run(*, scores: list[Path], table: Path) -> None:
@@ -17,7 +17,8 @@ def run(*, scores: list[Path], table: Path) -> None:
     rows = []
     for path in sorted(scores):
         score = read_json(path, *COLUMNS[:-2], "metrics", "card")
-        card = {key: score["card"][key] for key in CARD[:-1]} | {"card": path.name}
+        card = {key: score["card"].get(key) for key in CARD} | {"card": path.name}
+        card["oom"] = "oom" in score["card"]
         about = {key: score[key] for key in COLUMNS[:-2]}
         rows += [{**about, "metric": m, "value": v, **card} for m, v in score["metrics"].items()]
     frame = pd.DataFrame(rows, columns=COLUMNS + CARD)

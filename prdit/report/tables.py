@@ -13,6 +13,8 @@ from prdit.files import atomic
 from prdit.recipes import TableRecipe
 
 MMD = "MMD"
+OOM = "OOM"
+"""Of a model that was too large to train, as in the paper."""
 
 
 def run(recipe: TableRecipe, *, scores: Path, published: Path, csv: Path, markdown: Path) -> None:
@@ -67,6 +69,9 @@ def ours(found: pd.DataFrame, unit: int) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name, metric, scale in ((fid(unit), "fid", 10**unit), (MMD, "mmd", 1.0)):
         values = scale * found.loc[found["metric"] == metric, "value"]
+        if found["oom"].any():
+            cells |= {name: OOM, f"{name} std": None}
+            continue
         cells |= {name: values.mean(), f"{name} std": values.std() if len(values) > 1 else None}
     return cells
 

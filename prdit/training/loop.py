@@ -1,4 +1,4 @@
-"""The training loop: it owns the data's order, lengths, learning rates, averages and logs.
+"""The training loop: it owns the data's order, lengths, learning rates, averages and states.
 
 It knows no architecture; a generator does the update.
 """
@@ -7,48 +7,99 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from prdit.diffusion.noise import permutation
-from prdit.errors import UserError
+from prdit.errors import Interrupted, UserError
 from prdit.generators.base import Generator
-from prdit.training.ema import Average
+from prdit.machine.journal import Journal
+from prdit.machine.processes import Processes
+from prdit.machine.stop import Stop
+from prdit.training.feed import Feed
+from prdit.training.state import State
+from prdit.training.states import States
+from prdit.training.update import Updates
+from prdit.training.validation import validate
 
 if TYPE_CHECKING:
     from prdit.config import Training
 
-Log = Callable[[dict[str, float]], None]
+LINES = 50
+"""Reports of a training, apart from its first few steps."""
 
 
-def train(generator: Generator, volumes: Tensor, training: Training, log: Log) -> dict[str, Tensor]:
-    """Train on `volumes` and return the averaged weights.
+def train(
+    generator: Generator,
+    state: State,
+    training: Training,
+    *,
+    feed: Feed,
+    held_out: Feed,
+    updates: Updates,
+    journal: Journal,
+    states: States,
+    save_every: float,
+    stop: Stop,
+) -> None:
+    """Take `state` from where it is to the training's end.
 
     Args:
-        volumes: [N, S, S, S] in [-1, 1], on the device to train on.
-        log: called about 50 times with the losses averaged since the call before.
+        feed, held_out: volumes to train on, and volumes to look at now and then.
+        journal: told the means of losses since it was told before.
+        states: where the state is saved, every `save_every` seconds and at the end.
+        stop: asked after every step; if it asks to, the state is saved and the training left.
 
     Raises:
-        UserError: the losses are no longer finite.
+        Interrupted: `stop` asked for it.
+        UserError: losses stay not finite, or a state cannot be saved.
     """
-    optimizers = generator.optimizers(training)
-    average = Average(generator.network, training.ema)
-    steps = math.ceil(training.volumes / training.batch)
-    report = Report(steps, training, log)
+    processes, steps = updates.processes, math.ceil(training.volumes / training.batch)
+    tally, clock = Tally(), Clock(save_every, processes)
     generator.network.train()
-    for step in range(steps):
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = training.learning_rate * rate(step, steps, training)
-        index = torch.arange(step * training.batch, (step + 1) * training.batch)
-        x0 = volumes[order(index, len(volumes), training.seed)].unsqueeze(1)
-        losses = generator.step(x0, index.to(volumes.device), training)
-        average.update()
-        report(step, losses)
-    return average.state()
+    for step in range(state.volumes // training.batch, steps):
+        set_rate(state, rate(step, steps, training))
+        numbers = processes.share(batch(step, training))
+        following = processes.share(batch(step + 1, training))
+        chosen, upcoming = (order(i, len(feed), training.seed) for i in (numbers, following))
+        updates.batch(feed(chosen, upcoming), numbers.to(feed.device), training.batch)
+        tally.add(generator.step(updates))
+        state.average.update()
+        state.volumes = (step + 1) * training.batch
+        asked, due = processes.any(stop.asked(), clock.due())
+        saves, tells = asked or due or step + 1 == steps, reported(step + 1, steps)
+        if saves or tells or (step + 1) % training.max_skipped == 0:
+            state.skipped += tally.check(training.max_skipped, state.volumes)
+        if tells:
+            seen = validate(generator, held_out, updates) if looked_at(step + 1, steps) else {}
+            journal(state.volumes, {"step": step + 1, **tally.means(), **seen})
+        if saves:
+            state.seconds = journal.seconds
+            if processes.first:
+                states.save(state)
+            processes.wait()
+            clock.reset()
+        if asked and step + 1 < steps:
+            raise Interrupted(
+                f"stopped by {stop.reason or 'a signal to another process'} at"
+                f" {state.volumes:,} of {training.volumes:,} volumes; the state is saved, the same"
+                " command goes on from it"
+            )
+
+
+def batch(step: int, training: Training) -> Tensor:
+    """Numbers of volumes seen before each volume of a step: int64 [B]."""
+    return torch.arange(step * training.batch, (step + 1) * training.batch)
+
+
+def set_rate(state: State, share: float) -> None:
+    """Give every optimizer a share of the learning rate that it was made with."""
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = share * group.setdefault("initial_lr", group["lr"])
 
 
 def rate(step: int, steps: int, training: Training) -> float:
@@ -62,34 +113,75 @@ def rate(step: int, steps: int, training: Training) -> float:
 
 def order(index: Tensor, n: int, seed: int) -> Tensor:
     """Which of n volumes is seen as number `index` [B]: each once per epoch, shuffled anew."""
-    epochs = torch.div(index, n, rounding_mode="floor")
-    shuffled = {int(e): permutation(seed, "order", int(e), n) for e in epochs.unique()}
-    return torch.stack([shuffled[int(e)][int(i) % n] for i, e in zip(index, epochs, strict=True)])
+    return torch.stack([shuffled(seed, int(i) // n, n)[int(i) % n] for i in index])
 
 
-class Report:
-    """Sums losses on the device and hands their means to the log now and then."""
+@lru_cache(maxsize=4)
+def shuffled(seed: int, epoch: int, n: int) -> Tensor:
+    """The order of n volumes in an epoch."""
+    return permutation(seed, "order", epoch, n)
 
-    def __init__(self, steps: int, training: Training, log: Log) -> None:
-        self.steps, self.batch, self.log = steps, training.batch, log
-        self.every = max(1, steps // 50)
-        self.sums: dict[str, Tensor] = {}
-        self.since, self.started = 0, time.perf_counter()
 
-    def __call__(self, step: int, losses: dict[str, Tensor]) -> None:
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
-        self.since += 1
-        if (step + 1) % self.every and step + 1 < self.steps:
-            return
-        means = {name: float(value) / self.since for name, value in self.sums.items()}
-        if not all(map(math.isfinite, means.values())):
+def looked_at(step: int, steps: int) -> bool:
+    """Whether held-out volumes are looked at after a step: about 10 times."""
+    return step % (5 * max(1, steps // LINES)) == 0 or step == steps
+
+
+def reported(step: int, steps: int) -> bool:
+    """Whether step number 1, 2, ... is reported: 1, 2, 4, 8, then about 50 times."""
+    return step in (1, 2, 4, 8) or step % max(1, steps // LINES) == 0 or step == steps
+
+
+class Clock:
+    """Whether it is time to save, by the clock of the first process."""
+
+    def __init__(self, every: float, processes: Processes) -> None:
+        self.every, self.first = every, processes.first
+        self.reset()
+
+    def due(self) -> bool:
+        return self.first and time.monotonic() - self.last >= self.every
+
+    def reset(self) -> None:
+        self.last = time.monotonic()
+
+
+class Tally:
+    """Sums of losses, kept on the device: nobody waits for a step to end but to report it."""
+
+    def __init__(self) -> None:
+        self.sums: Tensor | None = None
+
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Count one step; where a loss is not finite, as skipped."""
+        values = torch.stack([value.float() for value in losses.values()])
+        finite = values.isfinite().all()
+        if self.sums is None:
+            self.names, self.sums = list(losses), torch.zeros_like(values)
+            self.counted, self.skipped, self.in_a_row, self.longest = values.new_zeros(4).unbind()
+        self.sums = self.sums + torch.where(finite, values, 0)
+        self.counted = self.counted + finite
+        self.skipped = self.skipped + ~finite
+        self.in_a_row = torch.where(finite, 0, self.in_a_row + 1)
+        self.longest = torch.maximum(self.longest, self.in_a_row)
+
+    def check(self, most: int, volumes: int) -> int:
+        """Steps skipped since the last check; raises UserError if `most` came in a row."""
+        skipped, longest = torch.stack([self.skipped, self.longest]).tolist()
+        if longest >= most:
             raise UserError(
-                f"the training diverged: losses of steps {step + 2 - self.since} to {step + 1} are"
-                " not finite; lower learning_rate or clip, or add warmup_steps"
+                f"the training diverged: {most} steps in a row up to volume {volumes} had losses or"
+                " gradients that are not finite; lower learning_rate or clip, or add warmup_steps"
             )
-        now = time.perf_counter()
-        speed = self.since * self.batch / (now - self.started)
-        seen = (step + 1) * self.batch
-        self.log({"step": step + 1, "volumes": seen, **means, "volumes_per_second": speed})
-        self.sums, self.since, self.started = {}, 0, now
+        self.skipped = torch.zeros_like(self.skipped)
+        self.longest = self.in_a_row
+        return int(skipped)
+
+    def means(self) -> dict[str, float]:
+        """Mean of each loss over the finite steps since the last call."""
+        assert self.sums is not None
+        *sums, counted = torch.cat([self.sums, self.counted.reshape(1)]).tolist()
+        self.sums, self.counted = torch.zeros_like(self.sums), torch.zeros_like(self.counted)
+        if not counted:
+            return {}
+        return {name: value / counted for name, value in zip(self.names, sums, strict=True)}

@@ -1,0 +1,58 @@
+"""How fast a device multiplies matrices: what a training's or sampling's speed is a share of."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.flop_counter import FlopCounterMode
+
+from prdit.generators.base import Losses, Update
+
+EDGE = {"cuda": 8192, "cpu": 768}
+"""Edge of the square matrices: large enough that nothing but the product counts."""
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
+    """FLOP per second of a product of square matrices of a type, as measured here and now."""
+    n = EDGE[device.type]
+    a = torch.full((n, n), 0.5, device=device, dtype=dtype)
+    times = []
+    for _ in range(repeats + 1):
+        synchronise(device)
+        started = time.perf_counter()
+        a @ a
+        synchronise(device)
+        times.append(time.perf_counter() - started)
+    return 2 * n**3 / statistics.median(times[1:])
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def flop_per_volume(step: Callable[[Update], object], x0: Tensor, index: Tensor) -> float:
+    """FLOP of the matrix products of a training step, per volume, counted on x0 [B, 1, S, S, S].
+
+    Args:
+        step: a generator's; no weight changes.
+    """
+
+    def only_look(optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
+        found = losses(x0, index)
+        found["loss"].backward()
+        optimizer.zero_grad()
+        return {
+            **{name: value.detach() for name, value in found.items()},
+            "gradient": torch.ones(()),
+        }
+
+    with FlopCounterMode(display=False) as counter:
+        step(only_look)
+    return counter.get_total_flops() / len(x0)

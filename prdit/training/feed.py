@@ -1,0 +1,68 @@
+"""Training volumes on their way to the device: int16 at rest, float32 in [-1, 1] in a batch."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prdit.data.store import FULL, Store
+
+SHARE = 0.4
+"""Of the GPU's free memory that volumes may take; else they stay on disk, mapped into memory."""
+
+
+class Feed:
+    """Batches of one part of a store.
+
+    Volumes move to a GPU whole if they fit. Else batches are read from the mapped file by a thread,
+    one ahead of the training, into pinned memory.
+
+    Args:
+        part: "train" or "held-out".
+        resident: whether all volumes lie on the device; None: on a GPU, if they fit.
+    """
+
+    def __init__(
+        self, store: Store, part: str, device: torch.device, *, resident: bool | None = None
+    ) -> None:
+        self.device = device
+        self.quantised = store.quantised
+        self.rows = np.flatnonzero([part == p for p in store.parts])
+        if resident is None:
+            resident = device.type == "cuda" and self._fits()
+        self.resident = self._read(self.rows).to(device) if resident else None
+        self.reader = ThreadPoolExecutor(1)
+        self.ahead: dict[tuple[int, ...], Future[Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __call__(self, chosen: Tensor, upcoming: Tensor | None = None) -> Tensor:
+        """Volumes number `chosen` [B] of the part: float32 [B, 1, S, S, S] on the device.
+
+        Args:
+            upcoming: those of the next call, which are read meanwhile.
+        """
+        if self.resident is not None:
+            found = self.resident[chosen.to(self.device)]
+        else:
+            waiting = self.ahead.pop(tuple(chosen.tolist()), None)
+            batch = waiting.result() if waiting else self._batch(chosen)
+            found = batch.to(self.device, non_blocking=True)
+            if upcoming is not None and self.device.type == "cuda":
+                self.ahead = {tuple(upcoming.tolist()): self.reader.submit(self._batch, upcoming)}
+        return found.float().unsqueeze(1) / FULL
+
+    def _batch(self, chosen: Tensor) -> Tensor:
+        read = self._read(self.rows[chosen.numpy()])
+        return read.pin_memory() if self.device.type == "cuda" else read
+
+    def _read(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.quantised[rows]))
+
+    def _fits(self) -> bool:
+        volume = self.quantised.itemsize * int(np.prod(self.quantised.shape[1:]))
+        return len(self.rows) * volume < SHARE * torch.cuda.mem_get_info(self.device)[0]

@@ -1,0 +1,160 @@
+"""The saved states of a training: the newest whole one, and no other training's."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from prdit.errors import UserError
+from prdit.files import atomic, write_json
+from prdit.training.state import State
+
+KEPT = 2
+"""States of an unfinished training: should the newest be damaged, there is the one before."""
+NAME = re.compile(r"(\d{12})-([0-9a-f]{16})\.safetensors")
+"""Volumes seen and the beginning of the sha256 of the file's bytes."""
+IDENTITY = "training.json"
+
+
+class States:
+    """The saved states of one training, in a folder named by what the training is.
+
+    Another recipe, code, data set or start is another training with a folder of its own, so that no
+    state is ever taken for that of a training it does not belong to. A finished training is a state
+    with nothing left to do: undoing an edit finds it again.
+
+    Args:
+        parent: holds a folder for each training that there ever was.
+        identity: what makes this one what it is, as JSON.
+        say: told of what a person should know.
+    """
+
+    def __init__(self, parent: Path, identity: dict[str, Any], say: Callable[[str], None]) -> None:
+        self.identity, self.say = identity, say
+        text = json.dumps(identity, sort_keys=True)
+        self.key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.folder = parent / self.key
+
+    def open(self) -> None:
+        """Make the folder, and keep every other process out of it until this one ends.
+
+        Raises:
+            UserError: another process is at it, or the folder cannot be made.
+        """
+        write_json(self.folder / IDENTITY, self.identity)
+        for partial in self.folder.glob(".*.safetensors"):
+            partial.unlink()  # cut short by a crash
+        self.lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is at this training ({self.folder}); wait for it, or end it"
+            ) from None
+        except OSError:
+            return  # a file system without locks: two would only do the same twice
+
+    def save(self, state: State) -> None:
+        """Write a state whole or not at all, then let go of the one before the last.
+
+        Raises:
+            UserError: the disk is full; states that were there are there still.
+        """
+        content = to_bytes(state.tensors())
+        name = f"{state.volumes:012d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
+        with atomic(self.folder / name) as partial:
+            partial.write_bytes(content)
+        for path in self._paths()[KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Nothing is left to do: the newest state is enough."""
+        for path in self._paths()[1:]:
+            path.unlink(missing_ok=True)
+
+    def newest(self) -> dict[str, Tensor] | None:
+        """The tensors of the newest state that is whole, if there is one."""
+        for path in self._paths():
+            try:
+                content = path.read_bytes()
+                if hashlib.sha256(content).hexdigest()[:16] == path.stem.split("-")[1]:
+                    return from_bytes(content)
+            except (OSError, SafetensorError) as error:
+                self.say(f"{path} cannot be read: {error}")
+            self.say(f"{path} is damaged; looking for the state before it")
+        return None
+
+    def others(self) -> list[States]:
+        """Other trainings of this model that got somewhere, the one that got furthest first."""
+        found = []
+        for path in sorted(self.folder.parent.glob(f"*/{IDENTITY}")):
+            try:
+                other = States(path.parents[1], json.loads(path.read_text()), self.say)
+            except (OSError, ValueError):
+                continue
+            if other.key != self.key and other.key == path.parent.name and other._paths():
+                found.append(other)
+        return sorted(found, key=lambda other: other.reached, reverse=True)
+
+    def resume(self, state: State, adopt: str | None) -> None:
+        """Make `state` the newest of this training, or of another one of this model.
+
+        Args:
+            adopt: beginning of the other's key.
+
+        Raises:
+            UserError: there is no other of that key.
+        """
+        tensors = self.newest()
+        if tensors is None and adopt is not None:
+            tensors = self._adopted(adopt)
+        if tensors is not None:
+            state.restore(tensors)
+            self.say(f"going on from {state.volumes:,} volumes ({self.folder})")
+            return
+        for other in self.others():
+            self.say(
+                f"training {other.key} got to {other.reached:,} volumes, but is not this one:\n  "
+                + "\n  ".join(difference(self.identity, other.identity))
+                + f"\n  to go on from it nevertheless, run this command with --adopt {other.key}"
+            )
+
+    def _adopted(self, key: str) -> dict[str, Tensor]:
+        for other in self.others():
+            tensors = other.newest() if other.key.startswith(key) else None
+            if tensors is not None:
+                lines = difference(self.identity, other.identity)
+                self.say("\n  ".join([f"{other.key} is adopted, which differs:", *lines]))
+                return tensors
+        raise UserError(f"no other training {key} has a state in {self.folder.parent}")
+
+    @property
+    def reached(self) -> int:
+        """Volumes seen by the newest state."""
+        return max((int(path.name[:12]) for path in self._paths()), default=0)
+
+    def _paths(self) -> list[Path]:
+        """States, newest first."""
+        found = self.folder.glob("*.safetensors")
+        return sorted((path for path in found if NAME.fullmatch(path.name)), reverse=True)
+
+
+def difference(mine: Any, other: Any, where: str = "") -> list[str]:
+    """In what two identities differ, a line each: "model.training.batch: 8 there, 16 here"."""
+    if isinstance(mine, dict) and isinstance(other, dict):
+        lines = [
+            difference(mine.get(key), other.get(key), f"{where}.{key}".lstrip("."))
+            for key in sorted({*mine, *other})
+        ]
+        return [line for some in lines for line in some]
+    return [] if mine == other else [f"{where}: {other} there, {mine} here"]

@@ -1,0 +1,131 @@
+"""One update of weights, as a generator's step asks for it: any batch, any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+
+from prdit.errors import OutOfMemory
+from prdit.generators.base import Losses
+from prdit.machine.memory import asked_for
+from prdit.machine.processes import Processes
+
+if TYPE_CHECKING:
+    from prdit.config import Training
+
+Precision = Callable[[], AbstractContextManager[object]]
+
+
+def precision(name: str, device: torch.device) -> Precision:
+    """Context to compute losses in; weights, moments and averages are float32 in any case.
+
+    Args:
+        name: "bfloat16" (mixed, A.9.2), "tf32" or "float32"; a CPU computes in float32 always.
+    """
+    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = name == "tf32"
+    if name != "bfloat16" or device.type != "cuda":
+        return nullcontext
+    return lambda: torch.autocast("cuda", torch.bfloat16)
+
+
+class Updates:
+    """Minimises losses over a batch: in micro-batches, over processes, clipped, if finite.
+
+    Args:
+        processes: over which the batch is shared out.
+        micro_batch: volumes at a time on a device; halved whenever memory does not suffice.
+    """
+
+    def __init__(self, processes: Processes, training: Training, micro_batch: int) -> None:
+        self.processes, self.clip, self.micro_batch = processes, training.clip, micro_batch
+        self.precision = precision(training.precision, processes.device)
+
+    def batch(self, x0: Tensor, index: Tensor, total: int) -> None:
+        """What the next updates are about.
+
+        Args:
+            x0: [b, 1, S, S, S], this process's share of a batch.
+            index: [b] numbers of volumes seen before each.
+            total: B, the size of the batch over all processes.
+        """
+        self.x0, self.index, self.total = x0, index, total
+
+    def __call__(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
+        """One step of an optimizer on the mean loss of the batch.
+
+        A step whose loss or gradient is not finite changes nothing; no one waits to learn it.
+
+        Returns:
+            Losses over the whole batch, and "gradient", its norm before clipping; detached.
+
+        Raises:
+            OutOfMemory: even a single volume does not fit.
+        """
+        changed = [p for group in optimizer.param_groups for p in group["params"]]
+        found = self._together(optimizer, losses)
+        gradients = [p.grad for p in changed if p.grad is not None]
+        self.processes.sum_([*gradients, *found.values()])
+        found["gradient"] = clip_grad_norm_(changed, self.clip, foreach=True)
+        apply(optimizer, (found["gradient"] + found["loss"]).isfinite())
+        return found
+
+    def _together(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
+        """Gradients of this process; if one of several lacks memory, none goes on."""
+        short, found = None, {}
+        try:
+            found = self._gradients(optimizer, losses)
+        except OutOfMemory as error:
+            short = error
+        if any(self.processes.any(short is not None)):
+            raise short or OutOfMemory("more than another process has")
+        return found
+
+    def _gradients(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
+        while True:
+            optimizer.zero_grad()
+            try:
+                return self._accumulate(losses)
+            except (RuntimeError, MemoryError) as error:
+                asked = asked_for(error)
+                if asked is None:
+                    raise
+                if self.micro_batch == 1:
+                    raise OutOfMemory(asked) from None
+            self.micro_batch //= 2  # out here the failed attempt's memory is free again
+            torch.cuda.empty_cache()
+
+    def _accumulate(self, losses: Losses) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for x0, index in self._micro_batches():
+            share = len(x0) / self.total
+            with self.precision():
+                parts = losses(x0, index)
+            (parts["loss"] * share).backward()
+            for name, value in parts.items():
+                value = value.detach().float() * share
+                found[name] = found[name] + value if name in found else value
+        return found
+
+    def _micro_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        x0s, indices = (some.split(self.micro_batch) for some in (self.x0, self.index))
+        yield from zip(x0s, indices, strict=True)
+
+
+def apply(optimizer: Optimizer, finite: Tensor) -> None:
+    """Take a step if `finite`, without waiting for the device where the optimizer can look itself.
+
+    Fused optimizers can: it is what torch's GradScaler tells them.
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.grad_scale = None  # type: ignore[attr-defined]
+        optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optimizer.step()
+    elif finite:
+        optimizer.step()

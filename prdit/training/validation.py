@@ -1,0 +1,32 @@
+"""Losses on held-out patients, at noise and timesteps that are the same in every run."""
+
+from __future__ import annotations
+
+import torch
+
+from prdit.generators.base import Generator
+from prdit.training.feed import Feed
+from prdit.training.update import Updates
+
+MOST = 64
+"""Held-out volumes that are looked at, at most: the first by SeriesInstanceUID."""
+
+
+@torch.no_grad()
+def validate(generator: Generator, held_out: Feed, updates: Updates) -> dict[str, float]:
+    """Mean losses of the weights as they are, named "validation_..."; none for some generators.
+
+    Args:
+        updates: says how many volumes at a time, and how precisely.
+    """
+    generator.network.eval()
+    sums: dict[str, float] = {}
+    index = torch.arange(min(MOST, len(held_out)))
+    for some in index.split(updates.micro_batch):
+        with updates.precision():
+            found = generator.validation(held_out(some), some.to(held_out.device))
+        for name, value in found.items():
+            key = f"validation_{name}"
+            sums[key] = sums.get(key, 0.0) + float(value) * len(some) / len(index)
+    generator.network.train()
+    return sums
