@@ -18,6 +18,7 @@ rule train:
         runtime=2880,
         batch=16,
         processes=1,
+        adopt="no",
     params:
         recipe=recipe(plan.train_recipe, "model", "size"),
         code=lambda wildcards: code("train", CONFIG.models[wildcards.model].generator),
@@ -26,4 +27,4 @@ rule train:
         " --volumes {input.volumes} --start-from {input.start_from}"
         " --weights {output.weights} --record {output.record} --history {output.history}"
         " --batch {resources.batch} --processes {resources.processes} --threads {threads}"
-        " > {log} 2>&1"
+        " --adopt {resources.adopt} > {log} 2>&1"

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from stepping import history, lasting, trained
 from torch import nn
 
-from prdit.config import PRDiT, Sampler, Training
-from prdit.data.store import FULL
+from prdit.config import Sampler, Training
 from prdit.errors import UserError
 from prdit.generators import weights
 from prdit.generators.draw import run as draw
-from prdit.recipes import SampleRecipe, TrainRecipe
+from prdit.recipes import SampleRecipe
 from prdit.training.ema import Average
 from prdit.training.loop import order, rate
-from prdit.training.run import run
-
-ENTRY = PRDiT(
-    depth=0,
-    width=24,
-    heads=2,
-    patch=4,
-    stride=2,
-    training=Training(volumes=64, batch=4, learning_rate=3e-3, ema=0.9),
-)
 
 
 @given(n=st.integers(1, 40), seed=st.integers(0, 1000), epoch=st.integers(0, 5))
@@ -66,55 +54,11 @@ def test_the_average_follows_its_definition_and_skips_what_is_frozen() -> None:
     assert average.state()["bias"].tolist() == [7.0]
 
 
-def chests() -> torch.Tensor:
-    """Smooth blobs: something that can be learnt in a few steps."""
-    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, 8)] * 3, indexing="ij")
-    return torch.stack([1 - 2 * ((z**2 + y**2 + x**2) / r).clamp(max=1) for r in (1.0, 1.5, 2.0)])
-
-
 def test_training_learns_and_is_reproducible(tmp_path: Path) -> None:
     first, second = (trained(tmp_path / name) for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
     losses = [line["loss"] for line in history(tmp_path / "a")]
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
-
-
-def history(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
-
-
-def store(folder: Path) -> Path:
-    array = folder / "8.npy"
-    np.save(array, (chests().numpy() * FULL).astype("<i2"))
-    digest = hashlib.sha256(array.read_bytes()).hexdigest()
-    about = {
-        "series": ["1", "2", "3"],
-        "parts": ["train", "train", "held-out"],
-        "window": [-1000.0, 400.0],
-        "highs": [400.0] * 3,
-        "spacing_mm": 32.0,
-        "sha256": digest,
-    }
-    array.with_suffix(".json").write_text(json.dumps(about))
-    return array
-
-
-def trained(folder: Path, entry: PRDiT = ENTRY, **changes: Any) -> Path:
-    """Weights of a training in a folder of its own."""
-    folder.mkdir(exist_ok=True)
-    about: dict[str, Any] = {
-        "code": "as it is",
-        "volumes": store(folder),
-        "start_from": None,
-        "weights": folder / "weights.safetensors",
-        "record": folder / "run.json",
-        "history": folder / "training.jsonl",
-        "batch": 16,
-        "processes": 1,
-        "threads": 1,
-    }
-    run(TrainRecipe(model=entry, size=8), **about | changes)
-    return folder / "weights.safetensors"
 
 
 def test_a_training_leaves_weights_and_a_record(tmp_path: Path) -> None:
@@ -151,9 +95,8 @@ def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_stops_and_says_so(tmp_path: Path) -> None:
-    wild = ENTRY.training.model_copy(update={"learning_rate": 1e30, "volumes": 400})
     with pytest.raises(UserError, match=r"diverged: 20 steps in a row up to .*; lower"):
-        trained(tmp_path, ENTRY.model_copy(update={"training": wild}))
+        trained(tmp_path, lasting(400, learning_rate=1e30))
     assert not (tmp_path / "weights.safetensors").exists()
 
 

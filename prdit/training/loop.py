@@ -75,7 +75,8 @@ def train(
             state.skipped += tally.check(training.max_skipped, state.volumes)
         if tells:
             seen = validate(generator, held_out, updates) if looked_at(step + 1, steps) else {}
-            journal(state.volumes, {"step": step + 1, **tally.means(), **seen})
+            told = {"step": step + 1, **tally.means(), **seen, "skipped_steps": state.skipped}
+            journal(state.volumes, told)
         if saves:
             state.seconds = journal.seconds
             if processes.first:

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from prdit.data.store import open_store
-from prdit.errors import OutOfMemory, UserError
+from prdit.data.store import Store, open_store
+from prdit.errors import OutOfMemory
 from prdit.files import atomic, sha256, write_json
 from prdit.generators import weights as weights_file
-from prdit.generators.base import Generator, build
+from prdit.generators.base import Generator
 from prdit.machine import memory
-from prdit.machine.journal import Journal
 from prdit.machine.processes import Processes, join
-from prdit.machine.rate import flop_per_volume
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
-from prdit.training.feed import Feed
-from prdit.training.loop import train
+from prdit.training.adopt import take_over
+from prdit.training.attempt import Conditions, trained
 from prdit.training.state import State
-from prdit.training.states import States
-from prdit.training.update import Updates
+from prdit.training.states import LOG, States
 
-LOG = "log.jsonl"
 GRACE_S = 20.0
 """How long one process of several may take to heed a signal: the others may be dead."""
 
@@ -45,7 +40,7 @@ def run(
     threads: int,
     time_limit: float | None = None,
     save_every: float = 600.0,
-    adopt: str | None = None,
+    adopt: str = "no",
 ) -> None:
     """Train one model on the training part of a store, or go on where an attempt before ended.
 
@@ -61,11 +56,12 @@ def run(
         threads: of all processes.
         time_limit: minutes by which the run has to have ended; it saves and exits with 75 before.
         save_every: seconds between states.
-        adopt: key of another training of this model, to go on from its state.
+        adopt: "proven": go on from a training by other code, if its first steps are the same by the
+            present code; or the key of any other training of this model; or "no".
     """
     group = join(processes)
     torch.set_num_threads(max(1, threads // group.count))
-    store, training = open_store(volumes), recipe.model.training
+    store = open_store(volumes)
     identity = {
         "recipe": recipe.model_dump(mode="json"),
         "code": code,
@@ -74,55 +70,16 @@ def run(
     }
     states = States(weights.parent / "states", identity, group.say)
     try:
-        memory.limit(training.memory_gib, group.device)
-        generator = starting_point(recipe, start_from, group)
-        feed, held_out = (Feed(store, part, group.device) for part in ("train", "held-out"))
-        flop = count_flop(generator, feed)
-        state = State(generator, training)
-        if group.first:
-            states.open()
-        states.resume(state, adopt)
-        journal = Journal(
-            states.folder / LOG,
-            group,
-            volumes=state.volumes,
-            seconds=state.seconds,
-            total=training.volumes,
-            flop=flop,
-        )
         with Stop(time_limit, GRACE_S if group.count > 1 else None) as stop:
-            train(
-                generator,
-                state,
-                training,
-                feed=feed,
-                held_out=held_out,
-                updates=Updates(group, training, batch),
-                journal=journal,
-                states=states,
-                save_every=save_every,
-                stop=stop,
-            )
-        told = {
-            "status": "ok",
-            "volumes": training.volumes,
-            "training_volumes": len(feed),
-            "skipped_steps": state.skipped,
-            "seconds": round(state.seconds, 1),
-            **parameters(generator),
-        }
+            how = Conditions(group, batch, stop, save_every)
+            if adopt != "no":
+                take_over(adopt, recipe, store, start_from, states, how)
+            generator, state = trained(recipe, store, start_from, states, how)
+        told = result(generator, state, store)
         if group.first:
-            weights_file.save(
-                weights,
-                state.average.state(),
-                generator.network.state_dict(),
-                recipe,
-                {
-                    "window": store.window,
-                    "nominal_hu": store.nominal,
-                    "spacing_mm": store.spacing_mm,
-                },
-            )
+            about = volumes_of(store)
+            raw = generator.network.state_dict()
+            weights_file.save(weights, state.average.state(), raw, recipe, about)
             states.finish()
     except (RuntimeError, MemoryError, OutOfMemory) as error:
         asked = error.asked if isinstance(error, OutOfMemory) else memory.asked_for(error)
@@ -132,42 +89,36 @@ def run(
         if group.first:
             weights_file.save_nothing(weights, recipe, asked)
     if group.first:
-        with atomic(history) as unfinished:
-            unfinished.touch()
-            if (states.folder / LOG).exists():
-                shutil.copyfile(states.folder / LOG, unfinished)
-        write_json(record, told | {"sha256": sha256(weights), "key": states.key} | machine(group))
+        told |= {"sha256": sha256(weights), "key": states.key, **machine(group)}
+        copy_or_empty(states.folder / LOG, history)
+        write_json(record, told)
 
 
-def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processes) -> Generator:
-    """The generator before its first step, on this process's device."""
-    generator = build(recipe.model, recipe.size, recipe.base)
-    if start_from is not None:
-        raw = recipe.model.start_weights == "raw"
-        generator.start_from(weights_file.load(start_from, raw=raw)[0])
-    if recipe.model.training.batch < group.count:
-        raise UserError(
-            f"{group.count} processes cannot share a batch of {recipe.model.training.batch};"
-            " start fewer"
-        )
-    generator.network.to(group.device)
-    return generator
+def result(generator: Generator, state: State, store: Store) -> dict[str, Any]:
+    """What there is to say of a finished training."""
+    parameters = list(generator.network.parameters())
+    return {
+        "status": "ok",
+        "volumes": state.volumes,
+        "training_volumes": store.parts.count("train"),
+        "skipped_steps": state.skipped,
+        "seconds": round(state.seconds, 1),
+        "parameters": sum(p.numel() for p in parameters),
+        "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+    }
 
 
-def count_flop(generator: Generator, feed: Feed) -> float:
-    """FLOP of a training step per volume, counted on the first volume."""
-    generator.optimizers()
-    first = torch.zeros(1, dtype=torch.int64)
-    return flop_per_volume(generator.step, feed(first), first.to(feed.device))
+def volumes_of(store: Store) -> dict[str, Any]:
+    """What there is to say of the volumes that a generator makes."""
+    return {"window": store.window, "nominal_hu": store.nominal, "spacing_mm": store.spacing_mm}
 
 
 def machine(group: Processes) -> dict[str, Any]:
     """What a training ran on."""
     cuda = group.device.type == "cuda"
+    cpu = platform.processor() or platform.machine()
     return {
-        "device": torch.cuda.get_device_name()
-        if cuda
-        else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if cuda else cpu,
         "processes": group.count,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
@@ -175,10 +126,7 @@ def machine(group: Processes) -> dict[str, Any]:
     }
 
 
-def parameters(generator: Generator) -> dict[str, int]:
-    """How many parameters a generator has, and how many of them were trained."""
-    found = list(generator.network.parameters())
-    return {
-        "parameters": sum(p.numel() for p in found),
-        "trained_parameters": sum(p.numel() for p in found if p.requires_grad),
-    }
+def copy_or_empty(source: Path, target: Path) -> None:
+    """Copy a file, or make an empty one if there is none."""
+    with atomic(target) as unfinished:
+        unfinished.write_bytes(source.read_bytes() if source.exists() else b"")

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ KEPT = 2
 NAME = re.compile(r"(\d{12})-([0-9a-f]{16})\.safetensors")
 """Volumes seen and the beginning of the sha256 of the file's bytes."""
 IDENTITY = "training.json"
+LOG = "log.jsonl"
 
 
 class States:
@@ -106,22 +108,15 @@ class States:
                 found.append(other)
         return sorted(found, key=lambda other: other.reached, reverse=True)
 
-    def resume(self, state: State, adopt: str | None) -> None:
-        """Make `state` the newest of this training, or of another one of this model.
-
-        Args:
-            adopt: beginning of the other's key.
-
-        Raises:
-            UserError: there is no other of that key.
-        """
+    def resume(self, state: State) -> None:
+        """Make `state` the newest of this training; say so, or why there is none to go on from."""
         tensors = self.newest()
-        if tensors is None and adopt is not None:
-            tensors = self._adopted(adopt)
         if tensors is not None:
             state.restore(tensors)
             self.say(f"going on from {state.volumes:,} volumes ({self.folder})")
             return
+        if self.reached:
+            self.say(f"no state in {self.folder} is whole; beginning anew")
         for other in self.others():
             self.say(
                 f"training {other.key} got to {other.reached:,} volumes, but is not this one:\n  "
@@ -129,14 +124,11 @@ class States:
                 + f"\n  to go on from it nevertheless, run this command with --adopt {other.key}"
             )
 
-    def _adopted(self, key: str) -> dict[str, Tensor]:
-        for other in self.others():
-            tensors = other.newest() if other.key.startswith(key) else None
-            if tensors is not None:
-                lines = difference(self.identity, other.identity)
-                self.say("\n  ".join([f"{other.key} is adopted, which differs:", *lines]))
-                return tensors
-        raise UserError(f"no other training {key} has a state in {self.folder.parent}")
+    def take_over(self, other: States) -> None:
+        """Make another training's newest state and its log this one's. Call `open` before."""
+        for path in [*other._paths()[:1], other.folder / LOG]:
+            with atomic(self.folder / path.name) as partial:
+                shutil.copyfile(path, partial)
 
     @property
     def reached(self) -> int:

@@ -1,0 +1,100 @@
+"""One attempt at a training: from wherever the ones before it got to, to the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from prdit.data.store import Store
+from prdit.errors import UserError
+from prdit.generators import weights as weights_file
+from prdit.generators.base import Generator, build
+from prdit.machine import memory
+from prdit.machine.journal import Journal
+from prdit.machine.processes import Processes
+from prdit.machine.rate import flop_per_volume
+from prdit.machine.stop import Stop
+from prdit.recipes import TrainRecipe
+from prdit.training.feed import Feed
+from prdit.training.loop import train
+from prdit.training.state import State
+from prdit.training.states import LOG, States
+from prdit.training.update import Updates
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How a training is run; beyond float rounding its result does not depend on it."""
+
+    group: Processes
+    micro_batch: int
+    stop: Stop
+    save_every: float
+
+
+def trained(
+    recipe: TrainRecipe, store: Store, start_from: Path | None, states: States, how: Conditions
+) -> tuple[Generator, State]:
+    """A generator and its state at the end of a training, from wherever `states` has got to.
+
+    Raises:
+        Interrupted: it was stopped before its end, and saved.
+        OutOfMemory: caught where it can be; elsewhere torch's own errors, see prdit.machine.memory.
+        UserError: what it starts from does not fit, or losses stay not finite.
+    """
+    group, training = how.group, recipe.model.training
+    memory.limit(training.memory_gib, group.device)
+    generator = starting_point(recipe, start_from, group)
+    feed, held_out = (Feed(store, part, group.device) for part in ("train", "held-out"))
+    flop = count_flop(generator, feed)
+    state = State(generator, training)
+    if group.first:
+        states.open()
+    states.resume(state)
+    journal = Journal(
+        states.folder / LOG,
+        group,
+        volumes=state.volumes,
+        seconds=state.seconds,
+        total=training.volumes,
+        flop=flop,
+    )
+    if group.device.type == "cuda":
+        generator.compile()
+    train(
+        generator,
+        state,
+        training,
+        feed=feed,
+        held_out=held_out,
+        updates=Updates(group, training, how.micro_batch),
+        journal=journal,
+        states=states,
+        save_every=how.save_every,
+        stop=how.stop,
+    )
+    return generator, state
+
+
+def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processes) -> Generator:
+    """The generator before its first step, on this process's device."""
+    generator = build(recipe.model, recipe.size, recipe.base)
+    if start_from is not None:
+        raw = recipe.model.start_weights == "raw"
+        generator.start_from(weights_file.load(start_from, raw=raw)[0])
+    if recipe.model.training.batch < group.count:
+        raise UserError(
+            f"{group.count} processes cannot share a batch of {recipe.model.training.batch};"
+            " start fewer"
+        )
+    generator.network.to(group.device)
+    return generator
+
+
+def count_flop(generator: Generator, feed: Feed) -> float:
+    """FLOP of a training step per volume, counted on the first volume."""
+    generator.optimizers()
+    first = torch.zeros(1, dtype=torch.int64)
+    return flop_per_volume(generator.step, feed(first), first.to(feed.device))
