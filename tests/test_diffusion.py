@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from walking import predictor_corrector
 
 from prdit.diffusion.process import Process, losses
-from prdit.diffusion.samplers import predictor_corrector, schedule
+from prdit.diffusion.samplers import schedule
 
 PROCESS = Process(timesteps=1000, noise_std=1.0)
 

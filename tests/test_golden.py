@@ -17,11 +17,12 @@ import torch
 import torch.nn.functional as F
 from recorded import Recorded, resnet_recipe, totals, weights
 from torch import Tensor, nn
+from walking import predictor_corrector
 
 from prdit.data.released import LIDC_QUANTILE, cubic_crop, rad_crop, resample
 from prdit.data.volume import average_pool, quantile_window
 from prdit.diffusion.process import Process, losses
-from prdit.diffusion.samplers import predictor_corrector, released_schedule
+from prdit.diffusion.samplers import released_schedule
 from prdit.generators.convert import convert
 from prdit.generators.weights import load
 from prdit.metrics.features import pooled, resnet_3d
@@ -165,7 +166,7 @@ def intermediates(network: PRDiT, x: Tensor, t: Tensor) -> dict[str, Tensor]:
     """What the files record of the inside, under their names."""
     v = extract(x, network.patch, network.stride)
     c_local, c_global = network.time(t)
-    local = network.local(v, c_local)
+    local = network.local(v, network.local.modulations(c_local))
     seen = {"patches": v, "c_coarse": c_local, "coarse_tokens": local}
     seen["coarse_volume"] = assemble(local, network.grid, network.stride)
     if network.residual is None:
@@ -176,7 +177,7 @@ def intermediates(network: PRDiT, x: Tensor, t: Tensor) -> dict[str, Tensor]:
         part.register_forward_hook(lambda _m, _in, out, key=key: seen.update({key: out}))
         for key, part in named
     ]
-    residual = network.residual(v, c_global)
+    residual = network.residual(v, network.residual.modulations(c_global))
     for hook in hooks:
         hook.remove()
     seen |= {"c_fine": c_global, "fine_pos": network.residual.position, "fine_tokens": residual}

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pandas as pd
-
 from test_workflow import MICRO, STAGE_1, TRAINING, configure, edit, planned, run
 
 WEIGHTS = "results/micro/models/chests/8/local/weights.safetensors"

@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import step
 from torch import Tensor, nn
+from walking import predictor_corrector, sampler
 
 from prdit.config import PRDiT as Entry
 from prdit.config import PRDiTRefined, Sampler, Training
 from prdit.config.file import load
 from prdit.diffusion.process import Process
-from prdit.diffusion.samplers import BY_NAME, predictor_corrector, released_schedule, schedule
+from prdit.diffusion.samplers import BY_NAME, released_schedule, schedule
 from prdit.errors import UserError
 from prdit.generators import weights
 from prdit.generators.base import Generator
@@ -149,13 +150,13 @@ def test_training_stage_2_leaves_the_local_path_alone(
     second = stage_2(depth, size, seed, **about)
     network, before = second.network, state(second.network)
     x, t = random(seed, 1, 1, size, size, size), torch.tensor([5])
-    local = network.parts(x, t)[0]
+    local = network.parts(x, network.modulations(t))[0]
     assert not local.requires_grad
     train(second, size, seed, steps=5)
     frozen = set(network.local_parameters())
     assert changed(before, network) == set(before) - frozen
     assert all(network.get_parameter(name).grad is None for name in frozen)
-    assert torch.equal(network.parts(x, t)[0], local)
+    assert torch.equal(network.parts(x, network.modulations(t))[0], local)
 
 
 @given(seed=st.integers(0, 10**6), depth=st.integers(0, 3), local=st.booleans(), width=WIDTHS)
@@ -176,7 +177,7 @@ def test_parts_sum_to_the_estimate(seed: int, depth: int, local: bool, margin: i
     local = local or depth == 0
     generator = trained(depth, 4, seed, patch=2 + 2 * margin, local=local)
     x, t = random(seed, 2, 1, 4, 4, 4), torch.tensor([1, 1000])
-    parts = generator.network.parts(x, t)
+    parts = generator.network.parts(x, generator.network.modulations(t))
     assert len(parts) == local + (depth > 0)
     whole = generator.network(x, t)
     assert same(whole, generator.network.volumes(sum(parts[1:], parts[0])))
@@ -276,7 +277,7 @@ def test_ablations_train_and_sample(depth: int, about: dict[str, Any]) -> None:
     assert (network.local is None) == (not about.get("local", True))
     train(generator, 4, seed=0, steps=6)
     assert changed(before, network) == trainable
-    x = generator.sample(torch.arange(3), 0, Sampler(steps=4))
+    x = generator.drawing(Sampler(steps=4))(torch.arange(3), 0)
     assert x.shape == (3, 1, 4, 4, 4)
     assert x.isfinite().all()
 
@@ -316,7 +317,7 @@ def test_a_fresh_refinement_is_its_base_upsampled(
     generator.start_from(base)
     x, times = random(seed, 2, 1, 8, 8, 8), torch.tensor([t, 1])
     eps, x0 = base.network(nearest_down(x), times)
-    high, low = generator.network.refined(x, times)
+    high, low = generator.network.refined(x, generator.network.modulations(times))
     assert same(low, (eps, x0))
     assert same(high, (nearest_up(eps), trilinear_up(x0)))
     assert same(generator.network(x, times), high)
@@ -362,7 +363,10 @@ def test_initial_weights_of_a_refinement_leave_its_base_alone() -> None:
 class Listening(nn.Module):
     """A base that notes what it is shown."""
 
-    def forward(self, x: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def modulations(self, _: Tensor) -> list[Tensor]:
+        return []
+
+    def forward(self, x: Tensor, _: list[Tensor]) -> tuple[Tensor, Tensor]:
         self.seen = x
         return x, x
 
@@ -447,7 +451,7 @@ def steps_with_noise(kind: str, times: Sequence[int], k: float) -> list[int]:
 
     process = Process(times[0], 1.0)
     x = torch.ones(1, 1, 1, 1, 1)
-    BY_NAME[kind](lambda x, _: (x / 2, x / 3), x, times, process, k=k, noise=noise)
+    sampler(kind)(lambda x, _: (x / 2, x / 3), x, times, process, k=k, noise=noise)
     return drawn
 
 

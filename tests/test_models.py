@@ -104,7 +104,7 @@ def test_branches_add_up_to_the_last_prediction() -> None:
     local, residual = generator.branches(torch.arange(2), 0, sampler)
     assert local.shape == residual.shape == (2, 1, 8, 8, 8)
     assert residual.abs().max() > 0.01
-    expected = generator.sample(torch.arange(2), 0, sampler)
+    expected = generator.drawing(sampler)(torch.arange(2), 0)
     torch.testing.assert_close(local + residual, expected, rtol=1e-4, atol=1e-4)
 
 

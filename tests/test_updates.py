@@ -23,7 +23,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from prdit.config import PRDiT, Training
 from prdit.data.store import open_store
 from prdit.errors import OutOfMemory, UserError
-from prdit.generators.base import Generator, Update
+from prdit.generators.base import Draw, Generator, Update
 from prdit.generators.prdit import PRDiTGenerator
 from prdit.machine.journal import Journal
 from prdit.machine.stop import Stop
@@ -118,7 +118,7 @@ class Cubes(Generator):
         mean = x0.mean(dim=(1, 2, 3, 4)).unsqueeze(1)
         return {"loss": scale * (self.network(mean) - mean).square().mean()}
 
-    def sample(self, index: Tensor, seed: int, sampler: Any) -> Tensor:
+    def drawing(self, sampler: Any) -> Draw:
         raise NotImplementedError
 
 
@@ -295,7 +295,7 @@ class FourPlayers(Generator):
         critic, mean = self.network[name], x0.mean(dim=(1, 2, 3, 4)).unsqueeze(1)
         return {"loss": (critic(self.made(x0).detach()) - critic(mean)).square().mean()}
 
-    def sample(self, index: Tensor, seed: int, sampler: Any) -> Tensor:
+    def drawing(self, sampler: Any) -> Draw:
         raise NotImplementedError
 
 

@@ -135,6 +135,9 @@ class Sampler(Entry):
     schedule: Literal["even", "released"] = Field(
         "even", description="From T to 0 in exactly `steps` steps, or as the released code does."
     )
+    precision: Literal["bfloat16", "tf32", "float32"] = Field(
+        "bfloat16", description="Of the model on a GPU; a CPU computes in float32."
+    )
     output: Literal["state", "prediction"] = Field(
         "state", description="The last state, or the last prediction of the volume."
     )

@@ -46,11 +46,11 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:
     return torch.stack([c0, c1, c2, c3], dim=-1)
 
 
-def _words(seed: int, purpose: str, index: Tensor, count: int, step: int) -> Tensor:
-    """`count` random words for each entry of index [B], at a step: int64 [B, count]."""
+def _words(seed: int, purpose: str, index: Tensor, count: int, step: int | Tensor) -> Tensor:
+    """`count` random words for each entry of index [B], at a step or a step [B] each."""
     block = torch.arange(math.ceil(count / 4), device=index.device)
     sample = index.to(torch.int64).unsqueeze(1)
-    at = torch.tensor(step, device=index.device)
+    at = step.unsqueeze(1) if isinstance(step, Tensor) else torch.full_like(sample, step)
     counter = (block.unsqueeze(0), at, sample & _WORD, sample >> 32)
     return philox(counter, _key(seed, purpose)).flatten(1)[:, :count]
 
@@ -61,9 +61,13 @@ def uniform(seed: int, purpose: str, index: Tensor, *, step: int = 0) -> Tensor:
 
 
 def normal(
-    seed: int, purpose: str, index: Tensor, shape: tuple[int, ...], *, step: int = 0
+    seed: int, purpose: str, index: Tensor, shape: tuple[int, ...], *, step: int | Tensor = 0
 ) -> Tensor:
-    """Standard normal float32 [B, *shape], one draw of `shape` for each entry of index [B]."""
+    """Standard normal float32 [B, *shape], one draw of `shape` for each entry of index [B].
+
+    Args:
+        step: of all entries, or int64 [B].
+    """
     count = math.prod(shape)
     half = math.ceil(count / 2)
     u = (_words(seed, purpose, index, 2 * half, step).double() + 0.5) / 2**32

@@ -29,7 +29,9 @@ class Process:
         """theta_t in radians."""
         return math.pi / 2 * t / self.timesteps
 
-    def noise(self, seed: int, purpose: str, index: Tensor, size: int, step: int = 0) -> Tensor:
+    def noise(
+        self, seed: int, purpose: str, index: Tensor, size: int, step: int | Tensor = 0
+    ) -> Tensor:
         """eps [B, 1, size, size, size] for each sample index [B], at a step."""
         return self.noise_std * normal(seed, purpose, index, (1, size, size, size), step=step)
 

@@ -1,48 +1,52 @@
-"""From noise to volumes (section 3.3, Algorithm 1, A.6.3). All samplers have one signature.
+"""From noise to volumes (section 3.3, Algorithm 1, A.6.3): every sampler is a table of numbers.
 
-A sampler walks falling timesteps with `denoise`, and returns the state at the last of them and the
-last prediction of the volume. Nothing of the way is kept.
+A step takes the state x to x' = a x + b x0 + c eps + d z, with the model's predictions x0 and eps
+and fresh noise z. A sampler is the four coefficients of each of its steps, computed in float64; one
+loop walks them all, and nothing of the way is kept.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 from prdit.diffusion.process import Process
 
 Denoise = Callable[[Tensor, int], tuple[Tensor, Tensor]]
-"""(x_t, t) -> (eps, x0)"""
+"""(x_t, number of the step) -> (eps, x0)"""
 Noise = Callable[[int], Tensor]
 """The number of a step -> fresh noise like x_t, of the process's standard deviation"""
 
 
+class Step(NamedTuple):
+    """x' = x of_x + x0 of_x0 + eps of_eps + z of_noise."""
+
+    of_x: float
+    of_x0: float
+    of_eps: float
+    of_noise: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sampler at falling timesteps, as `schedule` makes them."""
+
+    times: Sequence[int]
+    """The model is called at all but the last, once a step."""
+    steps: list[Step]
+    prediction: Step
+    """What the sampler takes for the volume at its last call; no noise."""
+
+
 class Sampler(Protocol):
-    """What every function here that makes volumes looks like.
+    """What every sampler here looks like: k is real and at least 1."""
 
-    Args:
-        x: [B, 1, S, S, S] noise at times[0], float32; the state stays float32 whatever the model.
-        times: falling timesteps, as `schedule` makes.
-        k: predictor steps, real, at least 1.
-
-    Returns:
-        (state at times[-1], last prediction of x0), like x.
-    """
-
-    def __call__(
-        self,
-        denoise: Denoise,
-        x: Tensor,
-        times: Sequence[int],
-        process: Process,
-        *,
-        k: float,
-        noise: Noise,
-    ) -> tuple[Tensor, Tensor]: ...
+    def __call__(self, times: Sequence[int], process: Process, *, k: float) -> Plan: ...
 
 
 def schedule(timesteps: int, steps: int) -> list[int]:
@@ -59,83 +63,84 @@ def released_schedule(timesteps: int, steps: int) -> list[int]:
     return [*reversed(range(0, timesteps, timesteps // steps)), 0]
 
 
-def predictor_corrector(
-    denoise: Denoise,
-    x: Tensor,
-    times: Sequence[int],
-    process: Process,
-    *,
-    k: float,
-    noise: Noise,
-) -> tuple[Tensor, Tensor]:
+def predictor_corrector(times: Sequence[int], process: Process, *, k: float) -> Plan:
     """Algorithm 1: k steps forward without noise, k - 1 back with fresh noise (Eq. 5 and 6).
 
     k = 1 is cold sampling, which draws no noise. Where the predictor would land beyond t = 0,
     Algorithm 1 is undefined (a square root of a negative number). There, and where it would land
     on 0, a plain step without noise is taken, as in the released code.
     """
-    x0 = x
-    for step, (t, t_next) in enumerate(pairwise(times)):
-        eps, x0 = denoise(x, t)
-        t_pred = t - k * (t - t_next)
-        hot = k > 1 and t_pred > 0
-        theta, theta_next, theta_pred = map(process.angle, (t, t_next, t_pred))
-        turn = theta - (theta_pred if hot else theta_next)
-        x = x + turn * (math.sin(theta) * x0 - math.cos(theta) * eps)
-        if hot:
-            alpha = math.cos(theta_next) / math.cos(theta_pred)
-            x = alpha * x + math.sqrt(1 - alpha**2) * noise(step)
-    return x, x0
+    steps = [_predict_and_correct(t, t_next, process, k) for t, t_next in pairwise(times)]
+    return Plan(times, steps, Step(0, 1, 0))
 
 
-def noise_only(
-    denoise: Denoise,
-    x: Tensor,
-    times: Sequence[int],
-    process: Process,
-    *,
-    k: float,
-    noise: Noise,
-) -> tuple[Tensor, Tensor]:
+def _predict_and_correct(t: int, t_next: int, process: Process, k: float) -> Step:
+    t_pred = t - k * (t - t_next)
+    hot = k > 1 and t_pred > 0
+    theta, theta_next, theta_pred = map(process.angle, (t, t_next, t_pred))
+    turn = theta - (theta_pred if hot else theta_next)
+    alpha = math.cos(theta_next) / math.cos(theta_pred) if hot else 1.0
+    x0, eps = alpha * turn * math.sin(theta), -alpha * turn * math.cos(theta)
+    return Step(alpha, x0, eps, math.sqrt(1 - alpha**2))
+
+
+def noise_only(times: Sequence[int], process: Process, *, k: float) -> Plan:
     """Algorithm 1 with x0 computed from the predicted noise (Eq. 8, Table 5)."""
-    implied = _implied(denoise, process)
-    return predictor_corrector(implied, x, times, process, k=k, noise=noise)
+    return _implied(predictor_corrector(times, process, k=k), process)
 
 
-def conventional(
-    denoise: Denoise,
-    x: Tensor,
-    times: Sequence[int],
-    process: Process,
-    *,
-    k: float,  # noqa: ARG001  # of one signature with the others
-    noise: Noise,
-) -> tuple[Tensor, Tensor]:
+def conventional(times: Sequence[int], process: Process, *, k: float) -> Plan:  # noqa: ARG001
     """The conventional hot sampler, DDIM at eta = 1 (Eq. 7, Table 5); it has no k."""
-    implied, x0 = _implied(denoise, process), x
-    for step, (t, t_next) in enumerate(pairwise(times)):
-        eps, x0 = implied(x, t)
-        theta, theta_next = process.angle(t), process.angle(t_next)
-        if t == t_next:
-            continue
-        ratio = math.cos(theta) / math.cos(theta_next)
-        sigma = math.sin(theta_next) / math.sin(theta) * math.sqrt(1 - ratio**2)
-        towards = math.sqrt(max(math.sin(theta_next) ** 2 - sigma**2, 0.0))
-        x = math.cos(theta_next) * x0 + towards * eps
-        if sigma > 0:
-            x = x + sigma * noise(step)
-    return x, x0
+    steps = [_ancestral(t, t_next, process) for t, t_next in pairwise(times)]
+    return _implied(Plan(times, steps, Step(0, 1, 0)), process)
 
 
-def _implied(denoise: Denoise, process: Process) -> Denoise:
-    """x0 = (x - sin eps) / cos (A.6.3), theta at most that of T - 1, where cos is above 0."""
+def _ancestral(t: int, t_next: int, process: Process) -> Step:
+    if t == t_next:
+        return Step(1, 0, 0)
+    theta, theta_next = process.angle(t), process.angle(t_next)
+    ratio = math.cos(theta) / math.cos(theta_next)
+    sigma = math.sin(theta_next) / math.sin(theta) * math.sqrt(1 - ratio**2)
+    towards = math.sqrt(max(math.sin(theta_next) ** 2 - sigma**2, 0.0))
+    return Step(0, math.cos(theta_next), towards, sigma)
 
-    def implied(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        eps, _ = denoise(x, t)
+
+def _implied(plan: Plan, process: Process) -> Plan:
+    """x0 replaced by (x - sin eps) / cos (A.6.3), theta at most that of T - 1, where cos > 0."""
+
+    def replaced(t: int, step: Step) -> Step:
         theta = process.angle(min(t, process.timesteps - 1))
-        return eps, (x - math.sin(theta) * eps) / math.cos(theta)
+        x, x0, eps, noise = step
+        return Step(x + x0 / math.cos(theta), 0, eps - x0 * math.tan(theta), noise)
 
-    return implied
+    steps = [replaced(t, step) for t, step in zip(plan.times, plan.steps, strict=False)]
+    return Plan(plan.times, steps, replaced(plan.times[-2], plan.prediction))
+
+
+def walk(plan: Plan, denoise: Denoise, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """The state at the end of a plan, and the last prediction of the volume.
+
+    Args:
+        x: [B, 1, S, S, S] noise at the first time; the state stays of its type (float32), whatever
+            the model computes in.
+    """
+    eps, x0, before = x, x, x
+    for number, step in enumerate(plan.steps):
+        eps, x0 = denoise(x, number)
+        before = x
+        x = combine(step, x, x0, eps)
+        if step.of_noise:
+            x = x.add_(noise(number), alpha=step.of_noise)
+    return x, combine(plan.prediction, before, x0, eps)
+
+
+def combine(step: Step, x: Tensor, x0: Tensor, eps: Tensor) -> Tensor:
+    """x of_x + x0 of_x0 + eps of_eps, a new tensor."""
+    found = x * step.of_x
+    for tensor, factor in ((x0, step.of_x0), (eps, step.of_eps)):
+        if factor:
+            found = found.add_(tensor, alpha=factor)
+    return found
 
 
 BY_NAME: dict[str, Sampler] = {

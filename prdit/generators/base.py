@@ -26,6 +26,10 @@ random numbers.
 """
 
 
+Draw = Callable[[Tensor, int], Tensor]
+"""(numbers of volumes [B], seed) -> volumes float32 [B, 1, S, S, S], nominally in [-1, 1]."""
+
+
 class Update(Protocol):
     """Minimises losses over the present batch by one step of an optimizer.
 
@@ -70,8 +74,8 @@ class Generator(ABC):
         """Compile what a GPU does over and over; it may do nothing."""
 
     @abstractmethod
-    def sample(self, index: Tensor, seed: int, sampler: Sampler) -> Tensor:
-        """Volumes number `index` [B] of a seed: [B, 1, S, S, S], nominally in [-1, 1]."""
+    def drawing(self, sampler: Sampler) -> Draw:
+        """What draws samples, prepared once for as many batches as there will be."""
 
 
 def build(entry: Model, size: int, base: PRDiT | None = None) -> Generator:

@@ -36,16 +36,22 @@ def describe(entry: Model, size: int, base: PRDiT | None = None) -> list[Part]:
     with torch.device("meta"):
         network = build(entry, size, base).network
         x, t = torch.empty(1, 1, size, size, size), torch.empty(1)
-        counter = FlopCounterMode(display=False, depth=3)
+        counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             network(x, t)
-    counts = counter.get_flop_counts()
-    root = type(network).__name__
+    counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     parts = [
-        Part(name, parameters(part), sum(counts.get(f"{root}.{name}", {}).values()))
+        Part(name, parameters(part), within(counts, f"{type(network).__name__}.{name}"))
         for name, part in network.named_children()
     ]
     return [*parts, Part("all", parameters(network), counter.get_total_flops())]
+
+
+def within(counts: dict[str, int], part: str) -> int:
+    """Operations of a part, and of what in it depends on the time, which is called from outside."""
+    inner = {name for name in counts if name.startswith(f"{part}.")}
+    timely = {name for name in inner if name.endswith(("modulation", ".time"))}
+    return sum(counts.get(name, 0) for name in {part, *timely})
 
 
 def parameters(network: nn.Module) -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from prdit.diffusion import samplers
 from prdit.diffusion.process import Process, losses
 from prdit.generators.base import Generator, Update
+from prdit.generators.drawing import Drawing, Network
 from prdit.models.global_dit import Block, PatchEmbedding
 from prdit.models.local_denoiser import LocalDenoiser
 
@@ -21,8 +20,10 @@ if TYPE_CHECKING:
 class DiffusionGenerator(Generator):
     """A network (x_t, t) -> (eps, x0) on volumes of edge `size`, trained by Eq. 3 and 4."""
 
+    network: Network
+
     def __init__(
-        self, network: nn.Module, size: int, base: config.PRDiT, training: config.Training
+        self, network: Network, size: int, base: config.PRDiT, training: config.Training
     ) -> None:
         self.network, self.size, self.training = network, size, training
         self.process = Process(base.timesteps, base.noise_std, base.first_timestep)
@@ -60,19 +61,5 @@ class DiffusionGenerator(Generator):
             if isinstance(module, Block | LocalDenoiser | PatchEmbedding):
                 module.compile(fullgraph=True, dynamic=False)
 
-    @torch.inference_mode()
-    def sample(self, index: Tensor, seed: int, sampler: config.Sampler) -> Tensor:
-        def noise(step: int) -> Tensor:
-            return self.process.noise(seed, "sampling noise", index, self.size, step)
-
-        def denoise(x: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            eps, x0 = self.network(x, torch.full((len(x),), t, device=x.device))
-            return eps.float(), x0.float()
-
-        start = self.process.noise(seed, "sampling start", index, self.size)
-        evenly = sampler.schedule == "even"
-        plan = samplers.schedule if evenly else samplers.released_schedule
-        times = plan(self.process.timesteps, sampler.steps)
-        walk: samplers.Sampler = getattr(samplers, sampler.kind)
-        state, x0 = walk(denoise, start, times, self.process, k=sampler.k, noise=noise)
-        return state if sampler.output == "state" else x0
+    def drawing(self, sampler: config.Sampler) -> Drawing:
+        return Drawing(self.network, self.process, self.size, sampler)

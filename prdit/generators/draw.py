@@ -35,12 +35,13 @@ def run(
     except OutOfMemory as error:  # there is nothing to draw from, which is a result to pass on
         write_json(card, {"files": {}, "oom": error.asked, "weights_sha256": digest})
         return
+    draw = generator.drawing(recipe.sampler)
     started = time.perf_counter()
     files, outside = {}, 0.0
     numbers = torch.arange(recipe.first, recipe.first + recipe.count)
     card.parent.mkdir(parents=True, exist_ok=True)
     for index in numbers.split(batch):
-        x = generator.sample(index.to(device), recipe.seed, recipe.sampler).squeeze(1).cpu().numpy()
+        x = draw(index.to(device), recipe.seed).squeeze(1).cpu().numpy()
         if not np.isfinite(x).all():
             raise UserError(f"{weights} makes volumes that are not finite; train it anew")
         outside += float((np.abs(x) > 1).mean(axis=(1, 2, 3)).sum())

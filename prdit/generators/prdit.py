@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from prdit.diffusion.samplers import walk
 from prdit.errors import UserError
 from prdit.generators.base import Generator
 from prdit.generators.diffusion import DiffusionGenerator
-from prdit.models.prdit import PRDiT
+from prdit.models.prdit import Estimate, PRDiT
 
 if TYPE_CHECKING:
     from prdit import config
@@ -53,11 +54,19 @@ class PRDiTGenerator(DiffusionGenerator):
             The Local Denoiser's estimate and the Global DiT's residual, [B, 1, S, S, S] each, as
             far as the model has them; their sum is what `sample` returns as its prediction.
         """
-        last: dict[str, tuple[Tensor, Tensor]] = {}
-        hook = self.network.register_forward_pre_hook(lambda _, call: last.update(call=call))
-        self.sample(index, seed, sampler)
-        hook.remove()
-        return [self.network.volumes(tokens)[1] for tokens in self.network.parts(*last["call"])]
+        drawing = self.drawing(sampler)
+        last: list[Any] = []
+        denoise = drawing.denoiser()
+
+        def watched(x: Tensor, number: int) -> Estimate:
+            last[:] = [x, number]
+            return denoise(x, number)
+
+        start = self.process.noise(seed, "sampling start", index, self.size)
+        walk(drawing.plan, watched, start, drawing.noise(index, seed))
+        modulations = self.network.modulations(drawing.times([last[1]]))
+        parts = self.network.parts(last[0], modulations)
+        return [self.network.volumes(tokens)[1] for tokens in parts]
 
 
 def build(entry: config.PRDiT, size: int, base: config.PRDiT | None) -> PRDiTGenerator:  # noqa: ARG001

@@ -51,7 +51,7 @@ class RefinedGenerator(DiffusionGenerator):
         mine.load_state_dict(its)
 
     def terms(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
-        high, low = self.network.refined(x_t, t)
+        high, low = self.network.refined(x_t, self.network.modulations(t))
         found = losses(high, eps, x0)
         kept = consistency(high, low)
         found["loss"] = found["loss"] + self.entry.consistency * kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,9 +53,9 @@ class Block(nn.Module):
         self.hidden = nn.Linear(width, 4 * width)
         self.out = nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """x [B, N, h], c [B, h] -> [B, N, h]."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(F.silu(c)).chunk(6, 1)
+    def forward(self, x: Tensor, m: Tensor) -> Tensor:
+        """x [B, N, h], m [B or 1, 6h] -> [B, N, h]."""
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = m.chunk(6, dim=1)
         attended = self.attention(modulate(normalise(x), shift_a, scale_a))
         x = x + gate_a.unsqueeze(1) * attended
         hidden = F.gelu(self.hidden(modulate(normalise(x), shift_m, scale_m)), approximate="tanh")
@@ -88,13 +89,20 @@ class GlobalDiT(nn.Module):
         self.register_buffer("position", position_code(grid, width), persistent=False)
         self.position: Tensor
 
-    def forward(self, v: Tensor, c: Tensor) -> Tensor:
-        """v [B, N, d], c [B, h] -> [B, N, out]."""
+    def forward(self, v: Tensor, m: Tensor) -> Tensor:
+        """v [B, N, d], m [B or 1, (6L + 2)h] -> [B, N, out]."""
         x = self.embedding(v) + self.position
-        for block in self.blocks:
-            x = block(x, c)
-        shift, scale = self.modulation(F.silu(c)).chunk(2, dim=1)
+        width = x.shape[-1]
+        *blocks, head = m.split([6 * width] * len(self.blocks) + [2 * width], dim=1)
+        for block, its in zip(self.blocks, blocks, strict=True):
+            x = block(x, its)
+        shift, scale = head.chunk(2, dim=1)
         return self.head(modulate(normalise(x), shift, scale))
+
+    def modulations(self, c: Tensor) -> Tensor:
+        """c [B, h] -> m [B, (6L + 2)h]: what the time does to this branch."""
+        layers = [*(block.modulation for block in self.blocks), self.modulation]
+        return torch.cat([layer(F.silu(c)) for layer in layers], dim=1)
 
     def zero_initialised(self) -> list[nn.Linear]:
         """The layers that start at zero (Table 10), so that a fresh DiT changes nothing."""

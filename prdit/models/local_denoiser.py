@@ -48,12 +48,16 @@ class LocalDenoiser(nn.Module):
         self.second = SwiGLU(width)
         self.head = nn.Linear(width, out)
 
-    def forward(self, v: Tensor, c: Tensor) -> Tensor:
-        """v [B, N, d], c [B, d] -> [B, N, out]."""
-        shift1, scale1, shift2, scale2, shift3, scale3 = self.modulation(F.silu(c)).chunk(6, dim=1)
+    def forward(self, v: Tensor, m: Tensor) -> Tensor:
+        """v [B, N, d], m [B or 1, 6d] -> [B, N, out]."""
+        shift1, scale1, shift2, scale2, shift3, scale3 = m.chunk(6, dim=1)
         z1 = self.first(modulate(normalise(v), shift1, scale1))
         z2 = self.second(modulate(normalise(z1), shift2, scale2))
         return self.head(modulate(z2 + v, shift3, scale3))
+
+    def modulations(self, c: Tensor) -> Tensor:
+        """c [B, d] -> m [B, 6d]: what the time does to this branch."""
+        return self.modulation(F.silu(c))
 
     def zero_initialised(self) -> list[nn.Linear]:
         """The layers that start at zero (Table 9)."""

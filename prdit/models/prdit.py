@@ -46,28 +46,40 @@ class PRDiT(nn.Module):
             GlobalDiT(v, out, self.grid, width=width, heads=heads, depth=depth) if depth else None
         )
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Estimate:
-        """x_t [B, 1, S, S, S], t [B] -> (eps, x0)."""
-        parts = self.parts(x_t, t)
-        tokens = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-        return self.volumes(tokens)
+    def forward(self, x_t: Tensor, t: Tensor | list[Tensor]) -> Estimate:
+        """x_t [B, 1, S, S, S] and t [B], or what `modulations` made of it -> (eps, x0)."""
+        parts = self.parts(x_t, self.modulations(t) if isinstance(t, Tensor) else t)
+        return self.volumes(parts[0] if len(parts) == 1 else parts[0] + parts[1])
 
-    def parts(self, x_t: Tensor, t: Tensor) -> list[Tensor]:
+    def modulations(self, t: Tensor) -> list[Tensor]:
+        """All that depends on t [B] alone: a tensor [B, ...] per branch, local first.
+
+        One row [1, ...] serves a whole batch at one time.
+        """
+        c_local, c_global = self.time(t)
+        branches = ((self.local, c_local), (self.residual, c_global))
+        return [branch.modulations(c) for branch, c in branches if branch is not None]
+
+    def parts(self, x_t: Tensor, modulations: list[Tensor]) -> list[Tensor]:
         """The tokens of each branch, local first, [B, N, 2 s^3]; their sum is the estimate."""
         v = extract(x_t, self.patch, self.stride)
-        c_local, c_global = self.time(t)
-        found = []
+        found, left = [], list(modulations)
         if self.local is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-                found.append(self.local(v, c_local))
+                found.append(self.local(v, left.pop(0)))
         if self.residual is not None:
-            found.append(self.residual(v, c_global))
+            found.append(self.residual(v, left.pop(0)))
         return found
 
     def volumes(self, tokens: Tensor) -> Estimate:
         """Tokens [B, N, 2 s^3] put together: noise and signal (Figure 15 shows each branch's)."""
         eps, x0 = assemble(tokens, self.grid, self.stride).chunk(2, dim=1)
         return eps, x0
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next(self.parameters()).device
 
     @property
     def frozen(self) -> bool:

@@ -63,19 +63,28 @@ class RefinedPRDiT(nn.Module):
         self.time = TimeEmbedding(width, v, with_global=False)
         self.refinement = LocalDenoiser(v, 2 * stride**3)
 
-    def forward(self, x_t: Tensor, t: Tensor) -> Estimate:
-        """x_t [B, 1, S, S, S], t [B] -> (eps, x0)."""
-        return self.refined(x_t, t)[0]
+    def forward(self, x_t: Tensor, t: Tensor | list[Tensor]) -> Estimate:
+        """x_t [B, 1, S, S, S] and t [B], or what `modulations` made of it -> (eps, x0)."""
+        return self.refined(x_t, self.modulations(t) if isinstance(t, Tensor) else t)[0]
 
-    def refined(self, x_t: Tensor, t: Tensor) -> tuple[Estimate, Estimate]:
+    def modulations(self, t: Tensor) -> list[Tensor]:
+        """All that depends on t [B] alone: the base's, then the refinement's."""
+        return [*self.base.modulations(t), self.refinement.modulations(self.time(t)[0])]
+
+    def refined(self, x_t: Tensor, modulations: list[Tensor]) -> tuple[Estimate, Estimate]:
         """The estimate, and the base's at low resolution that it was made from."""
-        eps_low, x0_low = self.base(nearest_down(x_t), t)
+        *of_base, mine = modulations
+        eps_low, x0_low = self.base(nearest_down(x_t), of_base)
         eps_up, x0_up = nearest_up(eps_low), trilinear_up(x0_low)
         seen = torch.cat([x_t, x0_up], dim=1) if self.sees_estimate else x_t
-        c, _ = self.time(t)
-        tokens = self.refinement(extract(seen, self.patch, self.stride), c)
+        tokens = self.refinement(extract(seen, self.patch, self.stride), mine)
         eps, x0 = assemble(tokens, self.grid, self.stride).chunk(2, dim=1)
         return (eps_up + eps, x0_up + x0), (eps_low, x0_low)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next(self.parameters()).device
 
     def initialise(self, seed: int) -> None:
         """Initial weights of all but the base, which keeps its own; the refinement adds nothing."""
