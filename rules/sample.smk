@@ -15,10 +15,11 @@ rule sample:
         mem_mb=8000,
         runtime=60,
         batch=8,
+        adopt="no",
     params:
         recipe=recipe(plan.sample_recipe, "sampler", "seed", "portion"),
         code=lambda wildcards: code("sample", CONFIG.models[wildcards.model].generator),
     shell:
-        "python -m prdit sample --recipe {params.recipe:q} --weights {input.weights}"
-        " --record {input.record}"
-        " --card {output.card} --batch {resources.batch} --threads {threads} > {log} 2>&1"
+        "python -m prdit sample --recipe {params.recipe:q} --code {params.code}"
+        " --weights {input.weights} --record {input.record} --card {output.card}"
+        " --batch {resources.batch} --threads {threads} --adopt {resources.adopt} > {log} 2>&1"

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from stepping import history, lasting, trained
 from torch import nn
 
-from prdit.config import Sampler, Training
+from prdit.config import Training
 from prdit.errors import UserError
 from prdit.generators import weights
-from prdit.generators.draw import run as draw
-from prdit.recipes import SampleRecipe
 from prdit.training.ema import Average
 from prdit.training.loop import order, rate
 
@@ -72,21 +70,6 @@ def test_a_training_leaves_weights_and_a_record(tmp_path: Path) -> None:
     assert sum(p.numel() for p in generator.network.parameters()) == record["parameters"]
 
 
-def test_samples_do_not_depend_on_batch_or_portion(tmp_path: Path) -> None:
-    path = trained(tmp_path)
-    sampler = Sampler(k=2, steps=6)
-    files = {}
-    for name, first, count, batch in (("a", 0, 4, 4), ("b", 0, 4, 1), ("c", 2, 2, 2)):
-        recipe = SampleRecipe(sampler=sampler, seed=3, first=first, count=count)
-        card = tmp_path / name / "000.json"
-        record = tmp_path / "run.json"
-        draw(recipe, weights=path, record=record, card=card, batch=batch, threads=1)
-        files[name] = json.loads(card.read_text())["files"]
-    assert len(set(files["a"].values())) == 4
-    assert files["a"] == files["b"]
-    assert files["c"] == {k: v for k, v in files["a"].items() if k >= "00002"}
-
-
 def test_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"nothing of the kind")
@@ -98,13 +81,3 @@ def test_a_training_that_diverges_stops_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"diverged: 20 steps in a row up to .*; lower"):
         trained(tmp_path, lasting(400, learning_rate=1e30))
     assert not (tmp_path / "weights.safetensors").exists()
-
-
-def test_weights_of_another_training_are_not_sampled_from(tmp_path: Path) -> None:
-    path = trained(tmp_path)
-    path.write_bytes(path.read_bytes()[:-4] + bytes(4))
-    recipe = SampleRecipe(sampler=Sampler(steps=2), seed=0, first=0, count=1)
-    card = tmp_path / "a" / "000.json"
-    with pytest.raises(UserError, match=r"weights.safetensors: it is not what run.json tells of"):
-        draw(recipe, weights=path, record=tmp_path / "run.json", card=card, batch=1, threads=1)
-    assert not card.exists()

@@ -41,10 +41,13 @@ class Volume:
     """Centre of voxel [0, 0, 0] as (z, y, x) in mm, patient coordinates."""
 
 
-def write_nifti(path: Path, volume: Volume) -> None:
+def write_nifti(path: Path, volume: Volume, note: str = "") -> None:
     """Save as int16 HU NIfTI that opens in place in any viewer; gzip if the name ends in .gz.
 
     Equal volumes give equal bytes. The file appears whole or not at all.
+
+    Args:
+        note: stands in the header as its description; 79 characters at most.
     """
     sz, sy, sx = volume.spacing_mm
     oz, oy, ox = volume.origin_mm
@@ -54,9 +57,19 @@ def write_nifti(path: Path, volume: Volume) -> None:
     image.set_sform(ras_from_xyz, code="scanner")
     image.set_qform(ras_from_xyz, code="scanner")
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = note
     payload = image.to_bytes()
     with atomic(path) as partial:
         partial.write_bytes(_gzip(payload) if path.suffix == ".gz" else payload)
+
+
+def read_note(path: Path) -> str | None:
+    """The note of a NIfTI file that is whole (gzip checks it); None if it is not, or not there."""
+    try:
+        payload = gzip.decompress(path.read_bytes())
+        return str(nib.Nifti1Header.from_fileobj(io.BytesIO(payload))["descrip"].item(), "ascii")
+    except _UNREADABLE:
+        return None
 
 
 def read_nifti(path: Path) -> Volume:

@@ -2,66 +2,162 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from prdit.data.volume import Volume, from_window, write_nifti
+from prdit.data.volume import Volume, from_window, read_nifti, read_note, write_nifti
 from prdit.errors import OutOfMemory, UserError
-from prdit.files import damaged, read_json, sha256, write_json
+from prdit.files import atomic, damaged, read_json, sha256, write_json
 from prdit.generators import weights as weights_file
+from prdit.generators.base import Draw
+from prdit.kept import Kept
+from prdit.machine.memory import asked_for, peak_gib
 from prdit.recipes import SampleRecipe
+
+SAME_HU = 1
+"""Difference that proves nothing: float rounding on another machine, then rounding to HU."""
 
 
 def run(
-    recipe: SampleRecipe, *, weights: Path, record: Path, card: Path, batch: int, threads: int
+    recipe: SampleRecipe,
+    *,
+    code: str,
+    weights: Path,
+    record: Path,
+    card: Path,
+    batch: int,
+    threads: int,
+    adopt: str = "no",
 ) -> None:
-    """Draw samples first .. first + count - 1 of a seed, a NIfTI each beside `card`.
+    """Draw samples first .. first + count - 1 of a seed, a NIfTI each in a folder beside `card`.
+
+    The folder is named by weights, sampler, seed and code. Volumes that are in it already, and
+    whole, are not drawn again.
 
     Args:
+        code: digest of the code.
         record: of the training, which knows the sha256 of its weights.
         card: JSON written last: the files with their sha256, and what made them.
         batch: volumes at a time; does not change them beyond float rounding.
+        adopt: "proven": take volumes that other code drew, if the present code draws the first of
+            them alike; or "no".
     """
     torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     digest = sha256(weights)
     if read_json(record, "sha256")["sha256"] != digest:
         raise damaged(weights, f"it is not what {record.name} tells of")
-    try:
-        generator, about = weights_file.load(weights, device)
-    except OutOfMemory as error:  # there is nothing to draw from, which is a result to pass on
-        write_json(card, {"files": {}, "oom": error.asked, "weights_sha256": digest})
-        return
-    draw = generator.drawing(recipe.sampler)
+    about = {"weights": digest, "seed": recipe.seed, "sampler": recipe.sampler.model_dump()}
+    kept = Kept(card.parent, {**about, "code": code})
+    kept.declare()
+    numbers = range(recipe.first, recipe.first + recipe.count)
+    source = Source(recipe, weights, device, batch)
     started = time.perf_counter()
-    files, outside = {}, 0.0
-    numbers = torch.arange(recipe.first, recipe.first + recipe.count)
-    card.parent.mkdir(parents=True, exist_ok=True)
-    for index in numbers.split(batch):
-        x = draw(index.to(device), recipe.seed).squeeze(1).cpu().numpy()
-        if not np.isfinite(x).all():
-            raise UserError(f"{weights} makes volumes that are not finite; train it anew")
-        outside += float((np.abs(x) > 1).mean(axis=(1, 2, 3)).sum())
-        for number, volume in zip(index.tolist(), x, strict=True):
-            path = card.parent / f"{number:05d}.nii.gz"
-            write_nifti(path, in_hu(volume, about["window"], about["spacing_mm"]))
-            files[path.name] = sha256(path)
-    about |= {
-        "files": files,
-        "sampler": recipe.sampler.model_dump(),
-        "seed": recipe.seed,
-        "weights_sha256": digest,
-        "share_clamped": outside / recipe.count,
+    try:
+        if adopt == "proven":
+            take_over(kept, source, numbers)
+        missing = [n for n in numbers if read_note(path_of(kept, n)) is None]
+        for number, volume, note in source.volumes(missing):
+            write_nifti(path_of(kept, number), volume, note)
+    except OutOfMemory as error:  # which is a result to pass on
+        write_json(card, {**about, "files": {}, "oom": error.asked})
+        return
+    paths = [path_of(kept, n) for n in numbers]
+    told = {
+        "files": {f"{kept.key}/{path.name}": sha256(path) for path in paths},
+        "share_clamped": float(np.mean([share_clamped(path) for path in paths])),
+        "drawn": len(missing),
         "seconds": round(time.perf_counter() - started, 2),
-        "device": device,
+        "memory_gib": round(peak_gib(device), 3),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
     }
-    write_json(card, about)
+    write_json(card, {**weights_file.told(weights), **about, **told})
+
+
+def path_of(kept: Kept, number: int) -> Path:
+    """Where sample `number` lies."""
+    return kept.folder / f"{number:05d}.nii.gz"
+
+
+class Source:
+    """Where samples come from; weights are loaded once there is something to draw."""
+
+    def __init__(
+        self, recipe: SampleRecipe, weights: Path, device: torch.device, batch: int
+    ) -> None:
+        self.recipe, self.weights, self.device, self.batch = recipe, weights, device, batch
+
+    def volumes(self, numbers: Sequence[int]) -> Iterator[tuple[int, Volume, str]]:
+        """(number, volume in HU, note for its header), for each of the numbers.
+
+        Raises:
+            OutOfMemory: the model was too large to train, or is to draw one volume at a time.
+            UserError: it draws what is not finite.
+        """
+        if not numbers:
+            return
+        generator, about = weights_file.load(self.weights, str(self.device))
+        draw, left = generator.drawing(self.recipe.sampler), list(numbers)
+        while left:
+            some, x = self.fitting(draw, left)
+            left = left[len(some) :]
+            if not np.isfinite(x).all():
+                raise UserError(f"{self.weights} makes volumes that are not finite; train it anew")
+            for number, volume in zip(some, x, strict=True):
+                yield number, in_hu(volume, about["window"], about["spacing_mm"]), note(volume)
+
+    def fitting(self, draw: Draw, numbers: Sequence[int]) -> tuple[Sequence[int], np.ndarray]:
+        """The first of the numbers and their volumes [B, S, S, S], as many as memory holds."""
+        while True:
+            some = numbers[: self.batch]
+            try:
+                x = draw(torch.tensor(some, device=self.device), self.recipe.seed)
+                return some, x.squeeze(1).cpu().numpy()
+            except (RuntimeError, MemoryError) as error:
+                asked = asked_for(error)
+                if asked is None:
+                    raise
+                if self.batch == 1:
+                    raise OutOfMemory(asked) from None
+            self.batch //= 2  # out here the failed attempt's memory is free again
+
+
+def take_over(kept: Kept, source: Source, numbers: Sequence[int]) -> None:
+    """Take what other code drew, if the present code draws the first of it alike.
+
+    Raises:
+        UserError: it does not.
+    """
+    for other in filter(kept.differs_in_code_alone, kept.siblings()):
+        there = [n for n in numbers if read_note(path_of(other, n)) is not None]
+        for number, volume, _ in source.volumes(there[:1]):
+            before = read_nifti(path_of(other, number)).hu.astype(int)
+            if np.abs(before - volume.hu).max() > SAME_HU:
+                raise UserError(
+                    f"the present code draws another volume than {path_of(other, number)}; draw"
+                    " anew, without adopt"
+                )
+        for number in there:
+            with atomic(path_of(kept, number)) as partial:
+                shutil.copyfile(path_of(other, number), partial)
 
 
 def in_hu(x: np.ndarray, window: tuple[float, float], spacing_mm: float) -> Volume:
     """A volume [S, S, S] in [-1, 1], clamped to it, as HU on a grid centred on the origin."""
     start = -spacing_mm * (x.shape[0] - 1) / 2
     return Volume(from_window(x, *window), (spacing_mm,) * 3, (start,) * 3)
+
+
+def note(x: np.ndarray) -> str:
+    """What a sample's header says: the share of voxels outside [-1, 1], which were clamped."""
+    return f"synthetic; clamped {(np.abs(x) > 1).mean():.6f}"
+
+
+def share_clamped(path: Path) -> float:
+    """The share of voxels that a sample's header says were clamped."""
+    return float((read_note(path) or "nan").split()[-1])

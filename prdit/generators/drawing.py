@@ -137,8 +137,11 @@ class Repeated:
         self.begin(start, index)
         for _ in self.plan.steps:
             self.recorded[1].replay()
-        prediction = samplers.combine(self.plan.prediction, self.before, self.x0, self.eps)
-        return self.x.clone(), prediction
+        return self.x.clone(), self.prediction()
+
+    def prediction(self) -> Tensor:
+        """What the sampler takes for the volume, at the step that was taken last."""
+        return samplers.combine(self.plan.prediction, self.before, self.x0, self.eps)
 
     def begin(self, start: Tensor, index: Tensor) -> None:
         """Put the tensors that steps work on to where the first step finds them."""

@@ -86,6 +86,13 @@ def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generat
     return generator, {**about, "size": recipe.size}
 
 
+def told(path: Path) -> dict[str, Any]:
+    """What a weights file says of the volumes of its generator: size, window, spacing_mm."""
+    with safe_open(path, framework="pt") as file:
+        about = json.loads((file.metadata() or {})["prdit"])
+    return {**about, "size": about.pop("recipe")["size"]}
+
+
 def _chosen(state: dict[str, Tensor], *, raw: bool) -> dict[str, Tensor]:
     averaged = {name: t for name, t in state.items() if not name.startswith(RAW)}
     as_trained = {n.removeprefix(RAW): t for n, t in state.items() if n.startswith(RAW)}

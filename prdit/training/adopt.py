@@ -13,7 +13,7 @@ from prdit.machine.journal import Entry, read
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
 from prdit.training.attempt import Conditions, trained
-from prdit.training.states import LOG, States, difference
+from prdit.training.states import LOG, States
 
 PROVEN = 8
 """First steps that are repeated to prove that other code does the same."""
@@ -42,8 +42,7 @@ def take_over(
         return
     others, proven = states.others(), which == "proven"
     if proven:
-        mine = {**states.identity, "code": None}
-        found = [other for other in others if {**other.identity, "code": None} == mine]
+        found = [other for other in others if states.differs_in_code_alone(other)]
     else:
         found = [other for other in others if other.key.startswith(which)]
     if not found:
@@ -51,8 +50,7 @@ def take_over(
         raise UserError(f"no training {kind} has a state in {states.folder.parent}")
     if proven:
         prove(found[0], recipe, store, start_from, how)
-    lines = difference(states.identity, found[0].identity)
-    states.say("\n  ".join([f"{found[0].key} is taken over, which differs:", *lines]))
+    states.say(f"{found[0].key} is taken over, which differs:{states.difference(found[0])}")
     if how.group.first:
         states.open()
         states.take_over(found[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -17,35 +16,30 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from prdit.errors import UserError
-from prdit.files import atomic, write_json
+from prdit.files import atomic
+from prdit.kept import Kept
 from prdit.training.state import State
 
 KEPT = 2
 """States of an unfinished training: should the newest be damaged, there is the one before."""
 NAME = re.compile(r"(\d{12})-([0-9a-f]{16})\.safetensors")
 """Volumes seen and the beginning of the sha256 of the file's bytes."""
-IDENTITY = "training.json"
 LOG = "log.jsonl"
 
 
-class States:
-    """The saved states of one training, in a folder named by what the training is.
+class States(Kept):
+    """The saved states of one training.
 
-    Another recipe, code, data set or start is another training with a folder of its own, so that no
-    state is ever taken for that of a training it does not belong to. A finished training is a state
-    with nothing left to do: undoing an edit finds it again.
+    A finished training is a state with nothing left to do, so that its weights are written again in
+    seconds after an edit was undone.
 
     Args:
-        parent: holds a folder for each training that there ever was.
-        identity: what makes this one what it is, as JSON.
         say: told of what a person should know.
     """
 
     def __init__(self, parent: Path, identity: dict[str, Any], say: Callable[[str], None]) -> None:
-        self.identity, self.say = identity, say
-        text = json.dumps(identity, sort_keys=True)
-        self.key = hashlib.sha256(text.encode()).hexdigest()[:12]
-        self.folder = parent / self.key
+        super().__init__(parent, identity)
+        self.say = say
 
     def open(self) -> None:
         """Make the folder, and keep every other process out of it until this one ends.
@@ -53,7 +47,7 @@ class States:
         Raises:
             UserError: another process is at it, or the folder cannot be made.
         """
-        write_json(self.folder / IDENTITY, self.identity)
+        self.declare()
         for partial in self.folder.glob(".*.safetensors"):
             partial.unlink()  # cut short by a crash
         self.lock = (self.folder / "lock").open("w")
@@ -98,15 +92,8 @@ class States:
 
     def others(self) -> list[States]:
         """Other trainings of this model that got somewhere, the one that got furthest first."""
-        found = []
-        for path in sorted(self.folder.parent.glob(f"*/{IDENTITY}")):
-            try:
-                other = States(path.parents[1], json.loads(path.read_text()), self.say)
-            except (OSError, ValueError):
-                continue
-            if other.key != self.key and other.key == path.parent.name and other._paths():
-                found.append(other)
-        return sorted(found, key=lambda other: other.reached, reverse=True)
+        found = [States(self.parent, other.identity, self.say) for other in self.siblings()]
+        return sorted((o for o in found if o.reached), key=lambda o: o.reached, reverse=True)
 
     def resume(self, state: State) -> None:
         """Make `state` the newest of this training; say so, or why there is none to go on from."""
@@ -119,9 +106,9 @@ class States:
             self.say(f"no state in {self.folder} is whole; beginning anew")
         for other in self.others():
             self.say(
-                f"training {other.key} got to {other.reached:,} volumes, but is not this one:\n  "
-                + "\n  ".join(difference(self.identity, other.identity))
-                + f"\n  to go on from it nevertheless, run this command with --adopt {other.key}"
+                f"training {other.key} got to {other.reached:,} volumes, but is not this one:"
+                f"{self.difference(other)}\n  to go on from it nevertheless, run this command with"
+                f" --adopt {other.key}"
             )
 
     def take_over(self, other: States) -> None:
@@ -139,14 +126,3 @@ class States:
         """States, newest first."""
         found = self.folder.glob("*.safetensors")
         return sorted((path for path in found if NAME.fullmatch(path.name)), reverse=True)
-
-
-def difference(mine: Any, other: Any, where: str = "") -> list[str]:
-    """In what two identities differ, a line each: "model.training.batch: 8 there, 16 here"."""
-    if isinstance(mine, dict) and isinstance(other, dict):
-        lines = [
-            difference(mine.get(key), other.get(key), f"{where}.{key}".lstrip("."))
-            for key in sorted({*mine, *other})
-        ]
-        return [line for some in lines for line in some]
-    return [] if mine == other else [f"{where}: {other} there, {mine} here"]
