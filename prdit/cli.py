@@ -23,6 +23,7 @@ STEPS = {
     "pack": "prdit.data.store",
     "train": "prdit.training.run",
     "sample": "prdit.generators.draw",
+    "time": "prdit.generators.timing",
     "feature-weights": "prdit.metrics.medicalnet",
     "features": "prdit.metrics.feature_sets",
     "score": "prdit.metrics.score",

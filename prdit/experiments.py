@@ -17,6 +17,10 @@ from prdit.files import read_csv, sha256
 
 MANIFEST = ("series_uid", "patient_id", "crdc_series_uuid", "files", "bytes")
 """Columns of a manifest of the Imaging Data Commons."""
+TIMES = "table_6"
+"""The table that shows seconds per volume, not scores."""
+REPEATS = 10
+"""Volumes that are timed, as in the paper's Table 6."""
 FLOOR = "Real data"
 """The "model" whose scores compare real volumes with other real ones."""
 
@@ -60,8 +64,17 @@ def _asked(config: Config, group: str) -> list[str]:
 
 def scored(config: Config) -> list[Sampled]:
     """Every set of samples that some table scores, once each."""
+    return _of_tables(config, [name for name in tables(config) if name != TIMES])
+
+
+def timed(config: Config) -> list[Sampled]:
+    """Every model and sampler whose time per volume a table shows, once each."""
+    return _of_tables(config, [name for name in tables(config) if name == TIMES])
+
+
+def _of_tables(config: Config, names: list[str]) -> list[Sampled]:
     chosen = config.selections()
-    found = [sampled(chosen[f"tables.{name}"]) for name in tables(config)]
+    found = [sampled(chosen[f"tables.{name}"]) for name in names]
     return sorted({one for some in found for one in some})
 
 
@@ -145,6 +158,20 @@ def sample_recipe(config: Config, sampler: str, seed: str, portion: str) -> str:
     extent = _extent(portion, config.sampling.volumes, config.sampling.volumes_per_job)
     chosen = config.samplers[sampler]
     return _json(recipes.SampleRecipe(sampler=chosen, seed=int(seed), **extent))
+
+
+def time_recipe(config: Config, dataset: str, size: str, model: str, sampler: str) -> str:
+    """Recipe of the timing of a model and sampler."""
+    return _json(
+        recipes.TimeRecipe(
+            dataset=dataset,
+            size=int(size),
+            model=model,
+            name=sampler,
+            sampler=config.samplers[sampler],
+            repeats=REPEATS,
+        )
+    )
 
 
 def features_recipe(config: Config) -> str:

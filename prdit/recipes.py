@@ -74,6 +74,18 @@ class SampleRecipe(Entry):
     count: int
 
 
+class TimeRecipe(Entry):
+    """How often one volume is drawn, of what, as it is called in tables."""
+
+    dataset: str
+    size: int
+    model: str
+    name: str
+    """Of the sampler."""
+    sampler: Sampler
+    repeats: int
+
+
 class FeaturesRecipe(Entry):
     """The network that features are taken with."""
 

@@ -6,6 +6,7 @@ rule scores:
             for one in plan.scored_sizes(CONFIG)
         ],
         scores=[collect(rules.score.output.score, **one._asdict()) for one in plan.scored(CONFIG)],
+        timings=[collect(rules.time.output.timing, **one._asdict()) for one in plan.timed(CONFIG)],
     output:
         table="<results>/scores.csv",
     log:

@@ -23,3 +23,27 @@ rule sample:
         "python -m prdit sample --recipe {params.recipe:q} --code {params.code}"
         " --weights {input.weights} --record {input.record} --card {output.card}"
         " --batch {resources.batch} --threads {threads} --adopt {resources.adopt} > {log} 2>&1"
+
+
+rule time:
+    """Times are taken with nothing else running, which is why this asks for all threads there are."""
+    input:
+        weights=rules.train.output.weights,
+    output:
+        timing="<results>/timings/{dataset}/{size}/{model}/{sampler}.json",
+    log:
+        "<results>/logs/time/{dataset}/{size}/{model}/{sampler}.log",
+    benchmark:
+        "<results>/benchmarks/time/{dataset}/{size}/{model}/{sampler}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 64
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        recipe=recipe(plan.time_recipe, "dataset", "size", "model", "sampler"),
+        code=lambda wildcards: code("time", CONFIG.models[wildcards.model].generator),
+    shell:
+        "python -m prdit time --recipe {params.recipe:q} --weights {input.weights}"
+        " --timing {output.timing} --threads {threads} > {log} 2>&1"

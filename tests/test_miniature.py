@@ -28,12 +28,17 @@ pytestmark = [
 def test_every_row_has_its_numbers(table: str) -> None:
     frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv")
     rows = [row.label for row in CONFIG.selections()[f"tables.{table}"].shown()]
-    assert frame["Row"].tolist() == [*rows, plan.FLOOR]
-    scores = [c for c in frame.columns if c.startswith(("FID", "MMD")) and not c.endswith("std")]
+    assert frame["Row"].tolist() == ([*rows] if table == plan.TIMES else [*rows, plan.FLOOR])
+    shown = ("FID", "MMD", "seconds per")
+    scores = [c for c in frame.columns if c.startswith(shown) and not c.endswith("std")]
     too_large = frame["Row"].str.endswith("GiB")
     assert (frame.loc[too_large, scores] == "OOM").all(axis=None)
     assert np.isfinite(frame.loc[~too_large, scores].astype(float)).all(axis=None)
-    papers = [c for c in frame.columns if c.startswith("paper FID") and not c.endswith("std")]
+    papers = [
+        c
+        for c in frame.columns
+        if c.startswith(("paper FID", "paper sec")) and not c.endswith("std")
+    ]
     assert frame.loc[(frame["Row"] != plan.FLOOR) & ~too_large, papers].notna().all(axis=None)
 
 

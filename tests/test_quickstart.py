@@ -28,7 +28,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def samples(model: str, sampler: str) -> list[Path]:
-    return sorted((RESULTS / f"samples/phantom/16/{model}/{sampler}/seed0").glob("*.nii.gz"))
+    folder = RESULTS / f"samples/phantom/16/{model}/{sampler}/seed0"
+    return sorted(folder / name for name in json.loads((folder / "000.json").read_text())["files"])
 
 
 def lungs(volume: Volume) -> float:

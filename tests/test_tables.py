@@ -34,6 +34,12 @@ def make_scores(folder: Path) -> Path:
         path = folder / f"{number}.json"
         path.write_text(json.dumps({**one._asdict(), "metrics": metrics, "card": card}))
         files.append(path)
+    for one in plan.timed(PAPER):
+        about = {key: value for key, value in one._asdict().items() if key != "seed"}
+        card = {"device": "a GPU", "precision": "bfloat16"}
+        path = folder / f"time-{one.model}.json"
+        path.write_text(json.dumps({**about, "seconds": [4.0, 5.0, 6.0], "card": card}))
+        files.append(path)
     scores.run(scores=files, table=folder / "scores.csv")
     return folder / "scores.csv"
 
@@ -76,11 +82,21 @@ def test_table_5_is_in_hundredths(tmp_path: Path) -> None:
     assert frame["FID x10^2"].tolist()[0] == pytest.approx(0.1)
 
 
+def test_table_6_is_in_seconds_of_a_device(tmp_path: Path) -> None:
+    frame, text = make_table(tmp_path, "table_6")
+    assert frame["Row"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L"]
+    assert frame["seconds per volume"].tolist() == [5.0] * 3
+    assert frame["paper seconds per volume"].tolist() == [11.459, 18.3414, 21.9311]
+    line = "| PRDiT-4L | 128^3 | 5.0000 ± 1.0000 | 11.4590 ± 1.1665 | 3 | a GPU | bfloat16 |"
+    assert line in text
+    assert "one device" in text
+
+
 @pytest.mark.parametrize("name", plan.tables(PAPER))
 def test_every_row_of_every_table_has_the_papers_number(name: str, tmp_path: Path) -> None:
     frame, _ = make_table(tmp_path, name)
     rows = frame[frame["Row"] != plan.FLOOR]
-    (column,) = (c for c in frame.columns if c.startswith("paper FID") and not c.endswith("std"))
+    (column, *_) = (c for c in frame.columns if c.startswith("paper ") and not c.endswith("std"))
     assert rows[column].notna().all()
 
 

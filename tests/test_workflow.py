@@ -133,7 +133,8 @@ def test_a_sample_that_was_changed_is_not_scored(workflow_copy: Path) -> None:
     configure(workflow_copy)
     card = "results/micro/samples/chests/8/PRDiT-4L/k2/seed0/000.json"
     assert run(workflow_copy, card).returncode == 0
-    (workflow_copy / card).with_name("00002.nii.gz").write_bytes(b"")
+    told = json.loads((workflow_copy / card).read_text())
+    ((workflow_copy / card).parent / sorted(told["files"])[2]).write_bytes(b"")
     done = run(workflow_copy)
     assert done.returncode != 0
     assert "00002.nii.gz is missing or has changed since it was drawn; delete" in done.stdout

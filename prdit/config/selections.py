@@ -59,6 +59,7 @@ class Tables(Entry):
     table_3: Selection | None = Field(None, description="From scratch against low-to-high.")
     table_4: Selection | None = Field(None, description="Components, and predictor steps k.")
     table_5: Selection | None = Field(None, description="Noise-only and conventional samplers.")
+    table_6: Selection | None = Field(None, description="Seconds per volume, one at a time.")
     table_7: Selection | None = Field(None, description="As Table 3; the paper prints it twice.")
     table_8: Selection | None = Field(None, description="Frozen against fine-tuned base.")
 

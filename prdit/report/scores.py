@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from prdit.files import atomic, read_json
 
 COLUMNS = ["dataset", "size", "model", "sampler", "seed", "metric", "value"]
-CARD = ["network", "volumes", "reference", "card", "oom"]
+CARD = ["network", "volumes", "reference", "device", "precision", "oom", "card"]
 
 
 def run(*, scores: list[Path], table: Path) -> None:
-    """Gather score files into rows of dataset, size, model, sampler, seed, metric, value, card."""
+    """Gather scores and timings: a row for each dataset, size, model, sampler, seed and metric.
+
+    Of timings, the seed is the number of the repetition.
+    """
     rows = []
     for path in sorted(scores):
-        score = read_json(path, *COLUMNS[:-2], "metrics", "card")
-        card = {key: score["card"].get(key) for key in CARD} | {"card": path.name}
-        card["oom"] = "oom" in score["card"]
-        about = {key: score[key] for key in COLUMNS[:-2]}
-        rows += [{**about, "metric": m, "value": v, **card} for m, v in score["metrics"].items()]
+        found = read_json(path, *COLUMNS[:4], "card")
+        about = {key: found[key] for key in COLUMNS[:4]}
+        card = {key: found["card"].get(key) for key in CARD}
+        about |= {**card, "card": path.name, "oom": "oom" in found["card"]}
+        rows += [{**about, "seed": s, "metric": m, "value": v} for s, m, v in values(found)]
     frame = pd.DataFrame(rows, columns=COLUMNS + CARD)
     with atomic(table) as partial:
         frame.to_csv(partial, index=False)
+
+
+def values(found: dict[str, Any]) -> list[tuple[int, str, float | None]]:
+    """(seed, metric, value) of a score file, or of a timing."""
+    if "metrics" in found:
+        return [(found["seed"], metric, value) for metric, value in found["metrics"].items()]
+    return [(i, "seconds", value) for i, value in enumerate(found["seconds"] or [None])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -12,7 +12,6 @@ from prdit.config import Shown
 from prdit.files import atomic
 from prdit.recipes import TableRecipe
 
-MMD = "MMD"
 OOM = "OOM"
 """Of a model that was too large to train, as in the paper."""
 
@@ -29,71 +28,95 @@ def run(recipe: TableRecipe, *, scores: Path, published: Path, csv: Path, markdo
 
 
 def rows(recipe: TableRecipe, scores: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
-    """A row per data set and label, and one per size for real volumes against other real ones."""
-    found = []
+    """A row per data set and label; for scores, also one per size for real against other real."""
+    found, columns = [], columns_of(recipe.table)
     sizes = sorted({row.size for row in recipe.rows})
     floors = [Shown(recipe.floor, recipe.floor, "-", size) for size in sizes]
-    unit = FID_UNITS.get(recipe.table, 3)
     for dataset, (name, key) in recipe.datasets.items():
         paper = by_label(values.get(key, values))
-        for row in [*recipe.rows, *floors]:
-            chosen = of_row(scores, recipe, dataset, row)
+        for row in recipe.rows if columns == [SECONDS] else [*recipe.rows, *floors]:
+            chosen = of_row(scores, recipe, dataset, row, columns)
             about = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
-            found.append(
-                about | ours(chosen, unit) | theirs(paper.get(row.label), unit) | how(chosen)
-            )
+            its = paper.get(row.label) or {}
+            found.append(about | ours(chosen, columns) | theirs(its, columns) | how(chosen))
     return found
 
 
-def of_row(scores: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> pd.DataFrame:
-    """The scores of one row of a table, over its seeds."""
+class Column(NamedTuple):
+    """What a table shows of a row."""
+
+    name: str
+    metric: str
+    scale: float
+    key: str
+    """Of the paper's value."""
+
+
+def columns_of(table: str) -> list[Column]:
+    """The columns of a table; FID is in units of 10^-3 in the paper, in Table 5 of 10^-2."""
+    if table == "table_6":
+        return [SECONDS]
+    unit = 2 if table == "table_5" else 3
+    fid = Column(f"FID x10^{unit}", "fid", 10**unit, f"fid_e{unit}")
+    return [fid, Column("MMD", "mmd", 1.0, "mmd")]
+
+
+SECONDS = Column("seconds per volume", "seconds", 1.0, "seconds")
+
+
+def of_row(
+    scores: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown, columns: list[Column]
+) -> pd.DataFrame:
+    """The values of one row of a table, over its seeds; of times, over all repetitions."""
     wanted = {"dataset": dataset, "size": row.size, "model": row.model, "sampler": row.sampler}
     for key, value in wanted.items():
         scores = scores[scores[key] == value]
-    return scores if row.model == recipe.floor else scores[scores["seed"].isin(recipe.seeds)]
+    scores = scores[scores["metric"].isin([column.metric for column in columns])]
+    every = row.model == recipe.floor or columns == [SECONDS]
+    return scores if every else scores[scores["seed"].isin(recipe.seeds)]
 
 
 def by_label(values: dict[Any, Any]) -> dict[str, Any]:
     """Published cells by the label of their row; a number n means k = n."""
     found: dict[str, Any] = {}
     for label, cells in values.items():
-        if any(isinstance(cell, dict) for cell in cells.values()):  # one half of a table
+        if isinstance(cells, list):
+            found[label] = {"seconds": cells}
+        elif any(isinstance(cell, dict) for cell in cells.values()):  # one half of a table
             found |= by_label(cells)
         else:
             found[label if isinstance(label, str) else f"k = {label:g}"] = cells
     return found
 
 
-def ours(found: pd.DataFrame, unit: int) -> dict[str, Any]:
+def ours(found: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
     """Mean and standard deviation over seeds; no deviation of a single seed."""
     cells: dict[str, Any] = {}
-    for name, metric, scale in ((fid(unit), "fid", 10**unit), (MMD, "mmd", 1.0)):
-        values = scale * found.loc[found["metric"] == metric, "value"]
+    for column in columns:
+        values = column.scale * found.loc[found["metric"] == column.metric, "value"]
         if found["oom"].any():
-            cells |= {name: OOM, f"{name} std": None}
-            continue
-        cells |= {name: values.mean(), f"{name} std": values.std() if len(values) > 1 else None}
+            mean, std = OOM, None
+        else:
+            mean, std = values.mean(), values.std() if len(values) > 1 else None
+        cells |= {column.name: mean, f"{column.name} std": std}
     return cells
 
 
-def fid(unit: int) -> str:
-    """Name of the column of FID, which the paper prints in units of 10^-unit."""
-    return f"FID x10^{unit}"
-
-
-def theirs(paper: Any, unit: int) -> dict[str, Any]:
+def theirs(paper: dict[str, Any], columns: list[Column]) -> dict[str, Any]:
     """The paper's cells: a number, a mean with its deviation, or a word such as OOM."""
     cells: dict[str, Any] = {}
-    for name, key in ((fid(unit), f"fid_e{unit}"), (MMD, "mmd")):
-        value = (paper or {}).get(key)
+    for column in columns:
+        value = paper.get(column.key)
         mean, std = value if isinstance(value, list) else (value, None)
-        cells |= {f"paper {name}": mean, f"paper {name} std": std}
+        cells |= {f"paper {column.name}": mean, f"paper {column.name} std": std}
     return cells
 
 
 def how(found: pd.DataFrame) -> dict[str, Any]:
     """What the numbers were made from."""
     first = found.iloc[0]
+    if first["metric"] == "seconds":
+        return {"volumes": len(found), "device": first["device"], "precision": first["precision"]}
     return {
         "seeds": found["seed"].nunique(),
         "volumes": first["volumes"],
@@ -108,11 +131,16 @@ def in_markdown(frame: pd.DataFrame, caption: str) -> str:
     lines = [line(means), line(["---"] * len(means))]
     for _, row in frame.iterrows():
         lines.append(line([cell(row[c], row.get(f"{c} std"), c) for c in means]))
+    return "\n".join([caption, "", *lines, "", note(frame), ""])
+
+
+def note(frame: pd.DataFrame) -> str:
+    """What has to be known to read the numbers."""
+    if "features" not in frame:
+        return "Paper: A100. Times compare on one device and in one precision alone."
     networks = ", ".join(sorted(frame["features"].unique()))
-    note = f"Features: {networks}."
-    if "not MedicalNet" in networks:
-        note += " Numbers compare with each other, **not with the paper's**."
-    return "\n".join([caption, "", *lines, "", note, ""])
+    warning = " Numbers compare with each other, **not with the paper's**."
+    return f"Features: {networks}.{warning if 'not MedicalNet' in networks else ''}"
 
 
 def line(cells: list[str]) -> str:
@@ -131,9 +159,6 @@ def cell(value: Any, std: Any, column: str) -> str:
     return f"{value:.{digits}f}{spread}"
 
 
-FID_UNITS = {"table_5": 2}
-"""Tables whose FID is not in units of 10^-3."""
-
 REAL = "Real data: real volumes against other real ones, the best that so many can score."
 CAPTIONS = {
     "table_1": "**Table 1.** Unconditional generation. 3D FID and MMD, lower is better;"
@@ -143,6 +168,7 @@ CAPTIONS = {
     "table_4": "**Table 4.** Components of the model, and predictor steps k; k = 1 is cold"
     f" sampling. {REAL}",
     "table_5": f"**Table 5.** Samplers that use the predicted noise alone. {REAL}",
+    "table_6": "**Table 6.** Seconds per volume, one at a time; mean ± standard deviation of 10.",
     "table_7": f"**Table 7.** As Table 3. {REAL}",
     "table_8": f"**Table 8.** Base frozen, and fine-tuned with its refinement. {REAL}",
 }

@@ -1,0 +1,48 @@
+"""How long a volume takes, one at a time, as a step of the workflow (Table 6)."""
+
+from __future__ import annotations
+
+import platform
+import time
+from pathlib import Path
+
+import torch
+
+from prdit.errors import OutOfMemory
+from prdit.files import write_json
+from prdit.generators import weights as weights_file
+from prdit.machine.memory import peak_gib
+from prdit.machine.rate import synchronise
+from prdit.recipes import TimeRecipe
+
+
+def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> None:
+    """Draw one volume several times, after one that does not count, and write down the seconds.
+
+    Args:
+        timing: JSON with the seconds of each, and a card of device and precision.
+    """
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cuda = device.type == "cuda"
+    cpu = f"{platform.processor() or platform.machine()} CPU, {threads} threads"
+    card = {
+        "device": torch.cuda.get_device_name() if cuda else cpu,
+        "precision": recipe.sampler.precision if cuda else "float32",
+        "torch": torch.__version__,
+    }
+    about = {key: getattr(recipe, key) for key in ("dataset", "size", "model")}
+    about["sampler"] = recipe.name
+    seconds: list[float] = []
+    try:
+        generator, _ = weights_file.load(weights, str(device))
+        draw = generator.drawing(recipe.sampler)
+        for number in range(recipe.repeats + 1):
+            started = time.perf_counter()
+            draw(torch.tensor([number], device=device), 0)
+            synchronise(device)
+            seconds.append(time.perf_counter() - started)
+        card["memory_gib"] = f"{peak_gib(device):.3f}"
+    except OutOfMemory as error:
+        card["oom"] = error.asked
+    write_json(timing, {**about, "seconds": seconds[1:], "card": card})
