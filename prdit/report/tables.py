@@ -119,8 +119,8 @@ def how(found: pd.DataFrame) -> dict[str, Any]:
         return {"volumes": len(found), "device": first["device"], "precision": first["precision"]}
     return {
         "seeds": found["seed"].nunique(),
-        "volumes": first["volumes"],
-        "reference": first["reference"],
+        "volumes": int(first["volumes"]),
+        "reference": int(first["reference"]),
         "features": first["network"],
     }
 
