@@ -31,19 +31,18 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:
     Returns:
         int64 [..., 4] of random 32-bit words.
     """
-    c0, c1, c2, c3 = torch.broadcast_tensors(*counter)
+    c0, c1, c2, c3 = counter
     k0, k1 = key & _WORD, key >> 32
     for _ in range(10):
-        # A product may wrap around in int64; the bits that are kept are right nevertheless.
+        # A product may wrap around in int64; the bits that are kept are right nevertheless. Of c1
+        # and c3, what lies above 32 bits is cut off with the words that they go into.
         left, right = c0 * 0xD2511F53, c2 * 0xCD9E8D57
-        c0, c1, c2, c3 = (
-            (right >> 32 & _WORD) ^ c1 ^ k0,
-            right & _WORD,
-            (left >> 32 & _WORD) ^ c3 ^ k1,
-            left & _WORD,
-        )
+        c0, c1 = (right >> 32) ^ c1, right
+        c2, c3 = (left >> 32) ^ c3, left
+        c0.bitwise_xor_(k0).bitwise_and_(_WORD)
+        c2.bitwise_xor_(k1).bitwise_and_(_WORD)
         k0, k1 = (k0 + 0x9E3779B9) & _WORD, (k1 + 0xBB67AE85) & _WORD
-    return torch.stack([c0, c1, c2, c3], dim=-1)
+    return torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), dim=-1).bitwise_and_(_WORD)
 
 
 def _words(seed: int, purpose: str, index: Tensor, count: int, step: int | Tensor) -> Tensor:
@@ -70,9 +69,9 @@ def normal(
     """
     count = math.prod(shape)
     half = math.ceil(count / 2)
-    u = (_words(seed, purpose, index, 2 * half, step).double() + 0.5) / 2**32
-    radius = torch.sqrt(-2 * torch.log(u[:, :half].float()))
-    angle = (2 * math.pi * u[:, half:]).float()
+    u = _words(seed, purpose, index, 2 * half, step).double().add_(0.5).mul_(2**-32)
+    radius = u[:, :half].float().log_().mul_(-2).sqrt_()
+    angle = u[:, half:].mul_(2 * math.pi).float()
     pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)
     return pair[:, :count].reshape(len(index), *shape)
 
