@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.nn.functional import mse_loss
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -35,20 +36,18 @@ from prdit.training.update import Updates
 
 WARM_UP, STORED, LONG = 3, 32, 10**9
 """Steps before a measurement; volumes to train on, at least, and in all: reports are rare."""
-NUMBERS = {"size": 32, "batch": 4, "micro_batch": None, "steps": 10, "repeats": 3, "threads": 1}
-MODEL = {"depth": None, "width": None, "heads": None}
+NUMBERS = {"size": 32, "batch": 4, "micro_batch": 4, "steps": 10, "repeats": 3, "threads": 1}
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CUDA = DEVICE.type == "cuda"
-MATRIX = torch.bfloat16 if CUDA else torch.float32
-"""Type of the matrices at whose products the device's rate is measured."""
+NAME = torch.cuda.get_device_name() if CUDA else f"CPU ({torch.backends.cpu.get_cpu_capability()})"
+MATRIX = torch.bfloat16 if CUDA else torch.float32  # of whose products the rate is measured
+HEAD = """{model} at {size}^3, batch {batch}; {device}, threads {threads}
+matrix products: {gflop_per_volume:.3g} GFLOP per volume; alone {gflop_per_s:.1f} GFLOP/s"""
+LINE = "{volumes_per_second:.3f} volumes/s, {share:.1%} of that rate, {peak_gib:.2f} GiB at most"
 
 
 def start(case: Namespace) -> tuple[Generator, torch.Tensor]:
-    """Random weights, of a stage 2 on a frozen stage 1; random volumes, int16 [N, S, S, S].
-
-    Args:
-        case: what is measured: the arguments of the command, and the model's `entry`.
-    """
+    """Random weights, of a stage 2 on a frozen stage 1; random volumes, int16 [N, S, S, S]."""
     made = build(case.entry, case.size)
     if case.entry.start_from is not None:
         first = case.entry.model_copy(update={"depth": 0, "start_from": None})
@@ -70,7 +69,7 @@ class Ours:
         parts = ["train"] * len(volumes)
         store = Store(volumes.numpy(), parts, parts, (-1000.0, 400.0), False, 1.0, "")
         self.feed, self.state = Feed(store, "train", DEVICE), State(self.generator, self.training)
-        self.state.volumes = 10 * self.training.batch  # the first steps are all reported
+        self.state.volumes = 10 * self.training.batch  # the first steps are reported
         first = torch.zeros(1, dtype=torch.int64)
         self.flop = flop_per_volume(self.generator.step, self.feed(first), first.to(DEVICE))
         if CUDA:
@@ -97,13 +96,12 @@ class Plain:
     precision = "tf32" if CUDA else "float32"
 
     def __init__(self, case: Namespace) -> None:
-        self.case = case
+        self.case, self.entry, self.training = case, case.entry, case.entry.training
         generator, volumes = start(case)
         self.network, self.volumes = generator.network, (volumes.to(DEVICE) / FULL).unsqueeze(1)
         self.weights = [p for p in self.network.parameters() if p.requires_grad]
         self.averages = [p.detach().clone() for p in self.weights]
-        rate = case.entry.training.learning_rate
-        self.optimizer = torch.optim.AdamW(self.weights, lr=rate, weight_decay=0.0)
+        self.optimizer = AdamW(self.weights, self.training.learning_rate, weight_decay=0.0)
 
     def run(self, steps: int) -> None:
         torch.set_float32_matmul_precision("high")
@@ -111,21 +109,21 @@ class Plain:
             self.step()
 
     def step(self) -> float:
-        case, training = self.case, self.case.entry.training
-        chosen = torch.randint(len(self.volumes), (case.batch,), device=DEVICE)
+        chosen = torch.randint(len(self.volumes), (self.case.batch,), device=DEVICE)
         self.optimizer.zero_grad()
         total = torch.zeros((), device=DEVICE)
-        for x0 in self.volumes[chosen].split(case.micro_batch):
-            t = torch.randint(1, case.entry.timesteps + 1, (len(x0),), device=DEVICE)
-            angle = (math.pi / 2 / case.entry.timesteps * t).view(-1, 1, 1, 1, 1)
-            eps = case.entry.noise_std * torch.randn_like(x0)
+        for x0 in self.volumes[chosen].split(self.case.micro_batch):
+            t = torch.randint(1, self.entry.timesteps + 1, (len(x0),), device=DEVICE)
+            angle = (math.pi / 2 / self.entry.timesteps * t).view(-1, 1, 1, 1, 1)
+            eps = self.entry.noise_std * torch.randn_like(x0)
             noise, signal = self.network(angle.cos() * x0 + angle.sin() * eps, t)
-            loss = (mse_loss(noise, eps) + mse_loss(signal, x0)) * len(x0) / case.batch
+            loss = (mse_loss(noise, eps) + mse_loss(signal, x0)) * len(x0) / self.case.batch
             loss.backward()
             total += loss.detach()
-        clip_grad_norm_(self.weights, training.clip)
+        clip_grad_norm_(self.weights, self.training.clip)
         self.optimizer.step()
-        torch._foreach_lerp_(self.averages, [p.detach() for p in self.weights], 1 - training.ema)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages, self.weights, 1 - self.training.ema)
         return total.item()
 
 
@@ -133,15 +131,14 @@ LOOPS = {"prdit": Ours, "plain": Plain}
 
 
 def peak(name: str, case: Namespace) -> float:
-    """GiB that one loop takes, in a process that has done nothing else."""
+    """GiB that this process takes with one loop, if it has done nothing else."""
     torch.set_num_threads(case.threads)
     LOOPS[name](case).run(WARM_UP)
     return peak_gib(DEVICE)
 
 
 def seconds(loop: Ours | Plain, steps: int) -> float:
-    """Time of some steps, until the device has done them."""
-    synchronise(DEVICE)
+    """Time of some steps, until the device has done them; it is idle before."""
     started = time.perf_counter()
     loop.run(steps)
     synchronise(DEVICE)
@@ -161,32 +158,22 @@ def measure(case: Namespace) -> dict[str, Any]:
     for _ in range(case.repeats):
         rates.append(matrix_rate(DEVICE, MATRIX))
         pairs.append({name: seconds(loop, case.steps) for name, loop in loops.items()})
-    ratios, flop = [pair["plain"] / pair["prdit"] for pair in pairs], loops["prdit"].flop
-    cpu = f"CPU ({torch.backends.cpu.get_cpu_capability()})"
-    told = {
-        "device": torch.cuda.get_device_name() if CUDA else cpu,
-        "torch": torch.__version__,
-        "ratio": median(ratios),
-        "ratios": ratios,
-        "matrix_rate": median(rates),
-        "flop": flop,
-    }
+    ratios = [pair["plain"] / pair["prdit"] for pair in pairs]
+    rate, flop = median(rates) / 1e9, loops["prdit"].flop / 1e9
+    told = {"gflop_per_volume": flop, "gflop_per_s": rate, "ratios": ratios}
     for name, loop in loops.items():
         speed = case.steps * case.batch / median(pair[name] for pair in pairs)
-        share = {"speed": speed, "share": flop * speed / median(rates)}
-        told[name] = {"precision": loop.precision, "peak_gib": memory[name], **share}
-    return told
+        told[name] = {"volumes_per_second": speed, "share": flop * speed / rate}
+        told[name] |= {"precision": loop.precision, "peak_gib": memory[name]}
+    return told | {"ratio": median(ratios)}
 
 
 def show(told: dict[str, Any]) -> None:
-    print("{model} at {size}^3, batch {batch}; {device}, threads {threads}".format(**told))
-    rate, flop = told["matrix_rate"] / 1e9, told["flop"] / 1e9
-    print(f"matrix products: {flop:.1f} GFLOP per volume; {rate:.1f} GFLOP/s in {MATRIX} alone")
-    line = "({precision}) {speed:9.3f} volumes/s, {share:6.1%} of that rate, {peak_gib:6.2f} GiB"
+    print(HEAD.format(**told))
     for name in LOOPS:
-        print(name, line.format(**told[name]))
+        print(f"{name} ({told[name]['precision']}):", LINE.format(**told[name]))
     low, high = min(told["ratios"]), max(told["ratios"])
-    print(f"ratio of prdit to plain {told['ratio']:.3f} (pairs {low:.3f} to {high:.3f})")
+    print(f"ratio of prdit to plain {told['ratio']:.3f}; pairs {low:.3f} to {high:.3f}")
 
 
 def main() -> None:
@@ -194,15 +181,15 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a PRDiT of the config")
     parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
     parser.add_argument("--json", type=Path, help="file to write")
-    for name, default in {**NUMBERS, **MODEL}.items():
+    for name, default in {**NUMBERS, "depth": None, "width": None, "heads": None}.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     case = parser.parse_args()
-    case.micro_batch = case.micro_batch or case.batch
     entry = load_file(case.config).models[case.model].model_dump()
-    entry |= {name: vars(case)[name] for name in MODEL if vars(case)[name] is not None}
+    entry |= {k: value for k, value in vars(case).items() if k in entry and value is not None}
     entry["training"] |= {"batch": case.batch, "volumes": LONG}
     case.entry = PRDiT(**entry)
     told = {name: vars(case)[name] for name in ("model", *NUMBERS)} | measure(case)
+    told |= {"device": NAME, "torch": torch.__version__, "entry": entry}
     show(told)
     if case.json:
         write_json(case.json, told)
