@@ -14,11 +14,12 @@ rule train:
     conda:
         "../envs/train.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=32000,
         runtime=2880,
         batch=16,
         processes=1,
         adopt="no",
+        time_limit=0,
     params:
         recipe=recipe(plan.train_recipe, "model", "size"),
         code=lambda wildcards: code("train", CONFIG.models[wildcards.model].generator),
@@ -27,4 +28,4 @@ rule train:
         " --volumes {input.volumes} --start-from {input.start_from}"
         " --weights {output.weights} --record {output.record} --history {output.history}"
         " --batch {resources.batch} --processes {resources.processes} --threads {threads}"
-        " --adopt {resources.adopt} > {log} 2>&1"
+        " --adopt {resources.adopt} --time-limit {resources.time_limit} > {log} 2>&1"

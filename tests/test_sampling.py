@@ -22,6 +22,7 @@ from torch import Tensor
 from prdit.config import PRDiT, PRDiTRefined, Sampler
 from prdit.data.samples import read_samples
 from prdit.data.volume import read_note
+from prdit.diffusion.noise import address, normal_at
 from prdit.diffusion.samplers import BY_NAME
 from prdit.errors import OutOfMemory, UserError
 from prdit.generators.diffusion import DiffusionGenerator
@@ -347,3 +348,12 @@ def repeat(
 def relative(found: Tensor, draw: Callable[[Tensor, int], Tensor]) -> float:
     expected = draw(INDEX, SEED)
     return float((found - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+
+
+@pytest.mark.slow
+def test_compiled_noise_is_the_noise() -> None:
+    """As a GPU makes it, compiled for the CPU; logarithms and cosines differ by rounding."""
+    index, step = torch.tensor([3, 2**33]), torch.tensor([5]).expand(2)
+    plain = normal_at(address(1, "x"), index, (1, 8, 8, 8), step)
+    compiled = torch.compile(normal_at, dynamic=False)(address(1, "x"), index, (1, 8, 8, 8), step)
+    assert torch.allclose(plain, compiled, atol=1e-5)

@@ -161,7 +161,7 @@ def whole_training(
         journal=Journal(folder / "log.jsonl", ALONE, **about),
         states=states,
         save_every=save_every,
-        stop=Stop(None),
+        stop=Stop(),
     )
     return state
 

@@ -15,14 +15,15 @@ from torch import Tensor
 _WORD = 0xFFFFFFFF
 
 
-def _key(seed: int, purpose: str) -> int:
+def address(seed: int, purpose: str) -> int:
+    """The 64-bit key of a seed and a purpose."""
     digest = hashlib.blake2b(f"{seed} {purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def generator(seed: int, purpose: str) -> torch.Generator:
     """A CPU generator that starts at (seed, purpose), for torch's own initialisers."""
-    return torch.Generator().manual_seed(_key(seed, purpose))
+    return torch.Generator().manual_seed(address(seed, purpose))
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:
@@ -45,18 +46,18 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:
     return torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), dim=-1).bitwise_and_(_WORD)
 
 
-def _words(seed: int, purpose: str, index: Tensor, count: int, step: int | Tensor) -> Tensor:
+def _words(key: int, index: Tensor, count: int, step: int | Tensor) -> Tensor:
     """`count` random words for each entry of index [B], at a step or a step [B] each."""
     block = torch.arange(math.ceil(count / 4), device=index.device)
     sample = index.to(torch.int64).unsqueeze(1)
     at = step.unsqueeze(1) if isinstance(step, Tensor) else torch.full_like(sample, step)
     counter = (block.unsqueeze(0), at, sample & _WORD, sample >> 32)
-    return philox(counter, _key(seed, purpose)).flatten(1)[:, :count]
+    return philox(counter, key).flatten(1)[:, :count]
 
 
 def uniform(seed: int, purpose: str, index: Tensor, *, step: int = 0) -> Tensor:
     """One float64 in [0, 1) for each entry of index [B]."""
-    return _words(seed, purpose, index, 1, step)[:, 0].double() / 2**32
+    return _words(address(seed, purpose), index, 1, step)[:, 0].double() / 2**32
 
 
 def normal(
@@ -67,9 +68,14 @@ def normal(
     Args:
         step: of all entries, or int64 [B].
     """
+    return normal_at(address(seed, purpose), index, shape, step)
+
+
+def normal_at(key: int, index: Tensor, shape: tuple[int, ...], step: int | Tensor) -> Tensor:
+    """`normal` of a key: tensor operations alone, which a GPU compiles into a few kernels."""
     count = math.prod(shape)
     half = math.ceil(count / 2)
-    u = _words(seed, purpose, index, 2 * half, step).double().add_(0.5).mul_(2**-32)
+    u = _words(key, index, 2 * half, step).double().add_(0.5).mul_(2**-32)
     radius = u[:, :half].float().log_().mul_(-2).sqrt_()
     angle = u[:, half:].mul_(2 * math.pi).float()
     pair = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)

@@ -9,9 +9,7 @@ from torch.optim import AdamW, Optimizer
 
 from prdit.diffusion.process import Process, losses
 from prdit.generators.base import Generator, Update
-from prdit.generators.drawing import Drawing, Network
-from prdit.models.global_dit import Block, PatchEmbedding
-from prdit.models.local_denoiser import LocalDenoiser
+from prdit.generators.drawing import Drawing, Network, compile_blocks
 
 if TYPE_CHECKING:
     from prdit import config
@@ -57,9 +55,7 @@ class DiffusionGenerator(Generator):
         return losses(self.network(x_t, t), eps, x0)
 
     def compile(self) -> None:
-        for module in self.network.modules():
-            if isinstance(module, Block | LocalDenoiser | PatchEmbedding):
-                module.compile(fullgraph=True, dynamic=False)
+        compile_blocks(self.network)
 
     def drawing(self, sampler: config.Sampler) -> Drawing:
         return Drawing(self.network, self.process, self.size, sampler)

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prdit.diffusion import samplers
+from prdit.diffusion.noise import address, normal_at
 from prdit.diffusion.process import Process
+from prdit.models.global_dit import Block, PatchEmbedding
+from prdit.models.local_denoiser import LocalDenoiser
 from prdit.models.prdit import PRDiT
 from prdit.models.refinement import RefinedPRDiT
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 Network = PRDiT | RefinedPRDiT
 Value = TypeVar("Value")
 
+NOISE = "sampling noise"
 STEPS_AHEAD = 64
 """Steps whose modulations are made at once on a CPU; memory does not grow with their number."""
 NOISE_AHEAD = 2**17
@@ -81,13 +85,20 @@ class Drawing:
         """Fresh noise at a step of the plan."""
 
         def drawn(numbers: Sequence[int]) -> Iterable[Tensor]:
-            step = torch.tensor(numbers).repeat_interleave(len(index))
+            step = torch.tensor(numbers, device=index.device).repeat_interleave(len(index))
             some = index.repeat(len(numbers))
-            made = self.process.noise(seed, "sampling noise", some, self.size, step)
+            made = self.process.noise(seed, NOISE, some, self.size, step)
             return made.split(len(index))
 
         noisy = [n for n, step in enumerate(self.plan.steps) if step.of_noise]
         return Ahead(noisy, max(1, NOISE_AHEAD // (len(index) * self.size**3)), drawn)
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """Let a GPU compile what it does over and over, one block at a time; names stay."""
+    for module in network.modules():
+        if isinstance(module, Block | LocalDenoiser | PatchEmbedding):
+            module.compile(fullgraph=True, dynamic=False)
 
 
 class Ahead(Generic[Value]):
@@ -127,6 +138,10 @@ class Repeated:
         self.network = copy.deepcopy(drawing.network).to(dtype)
         self.coefficients = torch.tensor(self.plan.steps, device=drawing.device)
         self.draws_noise = any(step.of_noise for step in self.plan.steps)
+        self.normal = normal_at
+        if drawing.device.type == "cuda":
+            compile_blocks(self.network)
+            self.normal = torch.compile(normal_at, dynamic=False)
         self.recorded: tuple[tuple[int, int], torch.cuda.CUDAGraph] | None = None
 
     def __call__(self, start: Tensor, index: Tensor, seed: int) -> tuple[Tensor, Tensor]:
@@ -156,6 +171,7 @@ class Repeated:
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(3):  # compiles, and lets libraries allocate
+                self.begin(start, index)
                 self.step(seed)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
@@ -179,6 +195,7 @@ class Repeated:
         self.x.copy_(of_x * self.before + of_x0 * self.x0 + of_eps * self.eps)
         if self.draws_noise:
             step = self.number.expand(len(self.index))
-            fresh = self.process.noise(seed, "sampling noise", self.index, self.size, step)
-            self.x.add_(of_noise * fresh)
+            key, shape = address(seed, NOISE), tuple(self.x.shape[1:])
+            fresh = self.normal(key, self.index, shape, step)
+            self.x.add_(of_noise * self.process.noise_std * fresh)
         self.number.add_(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -17,22 +18,23 @@ class Stop:
     """Catches the signals while it is entered, and watches the clock.
 
     Args:
-        time_limit: minutes from now by which the run has to have ended, or None.
+        time_limit: minutes from now by which the run has to have ended; 0: none.
         grace_s: where a process may hang because another one died, it ends that long after a
             signal even if it could not react to it.
     """
 
-    def __init__(self, time_limit: float | None, grace_s: float | None = None) -> None:
+    def __init__(self, time_limit: float = 0, grace_s: float | None = None) -> None:
         self.reason: str | None = None
         self.grace_s = grace_s
         self.timer: threading.Timer | None = None
-        limit = None if time_limit is None else time_limit * 60
-        margin = 0.0 if limit is None else min(MOST_S, SHARE * limit)
-        self.end = None if limit is None else time.monotonic() + limit - margin
+        seconds = time_limit * 60
+        self.end = math.inf
+        if seconds:
+            self.end = time.monotonic() + seconds - min(MOST_S, SHARE * seconds)
 
     def asked(self) -> bool:
         """Whether to save and end now; `reason` says why."""
-        if self.reason is None and self.end is not None and time.monotonic() > self.end:
+        if self.reason is None and time.monotonic() > self.end:
             self.reason = "the time limit"
         return self.reason is not None
 

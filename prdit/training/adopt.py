@@ -87,7 +87,7 @@ class Soon(Stop):
     """Asks for the end after the first steps."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__()
         self.left = PROVEN
 
     def asked(self) -> bool:

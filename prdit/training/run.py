@@ -38,7 +38,7 @@ def run(
     batch: int,
     processes: int,
     threads: int,
-    time_limit: float | None = None,
+    time_limit: float = 0,
     save_every: float = 600.0,
     adopt: str = "no",
 ) -> None:
@@ -55,6 +55,7 @@ def run(
         processes: to share each batch, one per GPU; changes nothing beyond float rounding.
         threads: of all processes.
         time_limit: minutes by which the run has to have ended; it saves and exits with 75 before.
+            0: none.
         save_every: seconds between states.
         adopt: "proven": go on from a training by other code, if its first steps are the same by the
             present code; or the key of any other training of this model; or "no".
