@@ -29,6 +29,7 @@ from prdit.generators.base import Generator, build
 from prdit.machine.memory import peak_gib
 from prdit.machine.processes import Processes
 from prdit.machine.rate import flop_per_volume, matrix_rate, synchronise
+from prdit.machine.stop import Stop
 from prdit.training.feed import Feed
 from prdit.training.loop import train
 from prdit.training.state import State
@@ -40,7 +41,6 @@ NUMBERS = {"size": 32, "batch": 4, "micro_batch": 4, "steps": 10, "repeats": 3, 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 CUDA = DEVICE.type == "cuda"
 NAME = torch.cuda.get_device_name() if CUDA else f"CPU ({torch.backends.cpu.get_cpu_capability()})"
-MATRIX = torch.bfloat16 if CUDA else torch.float32  # of whose products the rate is measured
 HEAD = """{model} at {size}^3, batch {batch}; {device}, threads {threads}
 matrix products: {gflop_per_volume:.3g} GFLOP per volume; alone {gflop_per_s:.1f} GFLOP/s"""
 LINE = "{volumes_per_second:.3f} volumes/s, {share:.1%} of that rate, {peak_gib:.2f} GiB at most"
@@ -57,12 +57,13 @@ def start(case: Namespace) -> tuple[Generator, torch.Tensor]:
     return made, torch.randint(-FULL, FULL + 1, shape, dtype=torch.int16)
 
 
-class Ours:
+class Ours(Stop):
     """The package's loop; this is what stops it, and its journal and saved states: none."""
 
-    reason, seconds = "the benchmark", 0.0
+    seconds = 0.0
 
     def __init__(self, case: Namespace) -> None:
+        super().__init__()
         self.training, self.micro_batch = case.entry.training, case.micro_batch
         self.precision = self.training.precision if CUDA else "float32"
         self.generator, volumes = start(case)
@@ -122,8 +123,7 @@ class Plain:
             total += loss.detach()
         clip_grad_norm_(self.weights, self.training.clip)
         self.optimizer.step()
-        with torch.no_grad():
-            torch._foreach_lerp_(self.averages, self.weights, 1 - self.training.ema)
+        torch._foreach_lerp_(self.averages, [p.data for p in self.weights], 1 - self.training.ema)
         return total.item()
 
 
@@ -156,7 +156,7 @@ def measure(case: Namespace) -> dict[str, Any]:
     for loop in loops.values():
         loop.run(WARM_UP)
     for _ in range(case.repeats):
-        rates.append(matrix_rate(DEVICE, MATRIX))
+        rates.append(matrix_rate(DEVICE, torch.bfloat16 if CUDA else torch.float32))
         pairs.append({name: seconds(loop, case.steps) for name, loop in loops.items()})
     ratios = [pair["plain"] / pair["prdit"] for pair in pairs]
     rate, flop = median(rates) / 1e9, loops["prdit"].flop / 1e9

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 
@@ -33,6 +34,8 @@ STEPS = {
 }
 """Verb of a step -> the module whose `run` does it. A step's options are its run's parameters."""
 
+MOST = 4096
+"""Threads, processes, volumes at a time."""
 TRY_AGAIN = 75
 """Exit status of a run that was interrupted and can go on: EX_TEMPFAIL of sysexits.h."""
 
@@ -68,6 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         print(f"prdit {arguments.verb}: {error}", file=sys.stderr)
         return TRY_AGAIN
+    except KeyboardInterrupt:
+        print(f"prdit {arguments.verb}: stopped by Ctrl-C", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -97,10 +103,27 @@ def _option(types: dict[str, Any], name: str) -> dict[str, Any]:
         return {"type": _reader(kind), "required": True, "metavar": "JSON"}
     if kind == list[Path]:
         return {"type": Path, "nargs": "*", "default": [], "metavar": "PATH"}
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind), "required": True}
+    if kind in (int, float):
+        return {"type": _number(kind), "required": True, "metavar": kind.__name__.upper()}
     if type(None) in get_args(kind):  # may be left out, or stand without a value
         kind = get_args(kind)[0]
         return {"type": kind, "nargs": "?", "metavar": kind.__name__.upper()}
     return {"type": kind, "required": True, "metavar": kind.__name__.upper()}
+
+
+def _number(kind: type) -> Callable[[str], Any]:
+    """Counts from 1 to 4096, and times from 0 on."""
+
+    def number(text: str) -> Any:
+        value = kind(text)
+        if (kind is int and not 1 <= value <= MOST) or not 0 <= value < math.inf:
+            raise ValueError(f"{text} is no {kind.__name__} that makes sense here")
+        return value
+
+    number.__name__ = kind.__name__
+    return number
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:

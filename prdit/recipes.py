@@ -6,6 +6,8 @@ depend on a setting whose change would not re-run it.
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from prdit.config import (
     Entry,
     Grid,
@@ -69,9 +71,9 @@ class SampleRecipe(Entry):
     """Samples first, first + 1, ... of a seed."""
 
     sampler: Sampler
-    seed: int
-    first: int
-    count: int
+    seed: int = Field(ge=0)
+    first: int = Field(ge=0)
+    count: int = Field(ge=1)
 
 
 class TimeRecipe(Entry):
@@ -83,7 +85,7 @@ class TimeRecipe(Entry):
     name: str
     """Of the sampler."""
     sampler: Sampler
-    repeats: int
+    repeats: int = Field(ge=1)
 
 
 class FeaturesRecipe(Entry):

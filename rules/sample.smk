@@ -15,6 +15,7 @@ rule sample:
         mem_mb=8000,
         runtime=60,
         batch=8,
+        gpu=1,
         adopt="no",
     params:
         recipe=recipe(plan.sample_recipe, "sampler", "seed", "portion"),
@@ -41,6 +42,7 @@ rule time:
     resources:
         mem_mb=8000,
         runtime=60,
+        gpu=1,
     params:
         recipe=recipe(plan.time_recipe, "dataset", "size", "model", "sampler"),
         code=lambda wildcards: code("time", CONFIG.models[wildcards.model].generator),

@@ -35,6 +35,7 @@ rule features_real:
         mem_mb=8000,
         runtime=60,
         batch=8,
+        gpu=1,
     params:
         recipe=recipe(plan.features_recipe),
         code=code("features"),
@@ -60,6 +61,7 @@ rule features:
         mem_mb=8000,
         runtime=60,
         batch=8,
+        gpu=1,
     params:
         recipe=recipe(plan.features_recipe),
         code=code("features"),

@@ -17,6 +17,7 @@ rule train:
         mem_mb=32000,
         runtime=2880,
         batch=16,
+        gpu=1,
         processes=1,
         adopt="no",
         time_limit=0,

@@ -245,3 +245,26 @@ def test_the_module_is_the_command() -> None:
         [sys.executable, "-m", "prdit", "--help"], cwd=ROOT, capture_output=True, check=True
     )
     assert b"preprocess SCAN OUT.nii.gz" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--batch", "0"], ["--processes", "-1"], ["--threads", "100000"], ["--time-limit", "nan"]],
+)
+def test_numbers_that_make_no_sense_are_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *words])
+    assert ended.value.code == 2
+    assert f"argument {words[0]}: invalid" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_there_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = '{"sampler": {}, "seed": 0, "first": 0, "count": 1}'
+    paths = ["--weights", "no", "--record", "no", "--card", str(tmp_path / "card.json")]
+    counts = ["--batch", "1", "--threads", "1"]
+    assert main(["sample", "--recipe", recipe, "--code", "c", *paths, *counts]) == 2
+    assert "cannot use no: No such file or directory" in capsys.readouterr().err

@@ -178,6 +178,31 @@ def test_a_damaged_state_is_passed_over(
     assert ("is whole; beginning anew" in said) == (how_many == 2)
 
 
+def test_damaged_states_never_push_out_good_ones(tmp_path: Path, stopped: Any) -> None:
+    """They stand higher in the order than what is saved after beginning anew."""
+    whole = trained(tmp_path / "whole")
+    folder = tmp_path / "parts"
+    stopped(folder, 12, save_every=0)
+    for path in states(folder):
+        flip(path)
+    stopped(folder, 6, save_every=0)
+    assert [int(path.name[:12]) for path in states(folder)] == [20, 24]
+    assert trained(folder).read_bytes() == whole.read_bytes()
+    flip(states(folder)[0])
+    assert trained(folder).read_bytes() == whole.read_bytes()
+    (left,) = states(folder)
+    assert int(left.name[:12]) == 64
+
+
+def test_a_state_that_does_not_fit_is_said(tmp_path: Path, stopped: Any) -> None:
+    stopped(tmp_path / "a", 4)
+    stopped(tmp_path / "b", 4, ENTRY.model_copy(update=LARGER))
+    (mine,), (its,) = states(tmp_path / "a"), states(tmp_path / "b")
+    (mine.parent / its.name.replace("16-", "20-")).write_bytes(its.read_bytes())
+    with pytest.raises(UserError, match=r"a state does not fit the model of .*; move it away"):
+        trained(tmp_path / "a")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 MB."""
@@ -272,8 +297,18 @@ def test_it_is_taken_over_if_asked_for(tmp_path: Path) -> None:
     longer = trained(tmp_path / "longer", lasting(96), adopt=key[:6])
     mine, its = (weights.load(path)[0].network.state_dict() for path in (longer, whole))
     assert all(mine[name].equal(its[name]) for name in mine)
-    with pytest.raises(UserError, match=r"no training ffff has a state in"):
-        trained(tmp_path / "longer", lasting(128), adopt="ffff")
+    record = json.loads((tmp_path / "longer" / "run.json").read_text())
+    assert (record["adopted"]["key"], record["adopted"]["volumes"]) == (key, 64)
+    for odd in ("ffff", ""):
+        with pytest.raises(UserError, match=r"0 other trainings in .* have a key that begins"):
+            trained(tmp_path / "longer", lasting(128), adopt=odd)
+    with pytest.raises(UserError, match=r"got to 96 volumes, which is no step of this training"):
+        trained(tmp_path / "longer", lasting(32), adopt=record["key"])
+    wider = lasting(128).model_copy(update=LARGER)
+    with pytest.raises(UserError, match=r"a state does not fit the model"):
+        trained(tmp_path / "longer", wider, adopt=record["key"])
+    wider_alone = trained(tmp_path / "longer", wider).read_bytes()  # nothing was left behind
+    assert wider_alone == trained(tmp_path / "wider", wider).read_bytes()
 
 
 def test_undoing_an_edit_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,10 +329,17 @@ def test_code_that_does_the_same_takes_over_a_training_if_that_is_proven(
     said = capsys.readouterr().err
     assert "is taken over, which differs:\n  code: old there, new here" in said
     monkeypatch.setattr("prdit.generators.diffusion.losses", twice_the_loss)
-    with pytest.raises(UserError, match=r"does not do what .* did: at step 1 its loss is"):
-        trained(tmp_path, code="newer", adopt="proven")
-    with pytest.raises(UserError, match=r"no training by other code, but else the same, has"):
-        trained(tmp_path, lasting(80), adopt="proven")
+    assert trained(tmp_path, code="newer", adopt="proven").read_bytes() != first
+    said = capsys.readouterr().err
+    assert said.count("is not taken over: at step 1 its loss was 1.6385, by the present code") == 2
+    trained(tmp_path, lasting(80), adopt="proven")  # where there is none, it trains as ever
+
+
+def test_one_that_got_further_is_taken_over_even_late(tmp_path: Path, stopped: Any) -> None:
+    whole = trained(tmp_path, code="old").read_bytes()
+    stopped(tmp_path, 3, code="new")
+    assert trained(tmp_path, code="new", adopt="proven").read_bytes() == whole
+    assert json.loads((tmp_path / "run.json").read_text())["adopted"]["volumes"] == 64
 
 
 def twice_the_loss(estimate: Any, eps: Any, x0: Any) -> Any:

@@ -22,7 +22,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from prdit.config import PRDiT, Training
 from prdit.data.store import open_store
-from prdit.errors import OutOfMemory, UserError
+from prdit.errors import Interrupted, OutOfMemory, UserError
 from prdit.generators.base import Draw, Generator, Update
 from prdit.generators.prdit import PRDiTGenerator
 from prdit.machine.journal import Journal
@@ -234,6 +234,27 @@ def test_a_model_that_is_too_large_is_a_result(tmp_path: Path) -> None:
 
     with pytest.raises(OutOfMemory, match="GiB"):
         weights.load(tmp_path / "a" / "weights.safetensors")
+
+
+def test_a_lack_of_memory_in_a_training_that_works_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else takes it; the state is kept."""
+    left = iter([False, False, True])
+    with monkeypatch.context() as patched:
+        patched.setattr(Stop, "asked", lambda _: next(left))
+        with pytest.raises(Interrupted):
+            trained(tmp_path)
+
+    def short(*_: object) -> None:
+        torch.empty(2**60)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("prdit.training.attempt.Feed", short)
+        with pytest.raises(UserError, match=r"out of memory .* that had got to 12 volumes: some"):
+            trained(tmp_path)
+    assert not (tmp_path / "run.json").exists()
+    assert trained(tmp_path).is_file()
 
 
 def test_an_error_that_is_no_lack_of_memory_is_not_taken_for_one(tmp_path: Path) -> None:

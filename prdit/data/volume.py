@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from nibabel import orientations
 from nibabel.filebasedimages import ImageFileError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import ArrayLike, NDArray
 
 from prdit.errors import UserError
@@ -67,8 +68,12 @@ def read_note(path: Path) -> str | None:
     """The note of a NIfTI file that is whole (gzip checks it); None if it is not, or not there."""
     try:
         payload = gzip.decompress(path.read_bytes())
-        return str(nib.Nifti1Header.from_fileobj(io.BytesIO(payload))["descrip"].item(), "ascii")
-    except _UNREADABLE:
+        header = nib.Nifti1Header.from_fileobj(io.BytesIO(payload))
+        voxels = int(np.prod(header.get_data_shape())) * header.get_data_dtype().itemsize
+        if len(payload) != int(header["vox_offset"]) + voxels:
+            return None
+        return str(header["descrip"].item(), "ascii")
+    except (*_UNREADABLE, WrapStructError):
         return None
 
 

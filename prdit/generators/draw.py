@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,8 +20,9 @@ from prdit.kept import Kept
 from prdit.machine.memory import asked_for, peak_gib
 from prdit.recipes import SampleRecipe
 
+NOTE = "synthetic; clamped"
 SAME_HU = 1
-"""Difference that proves nothing: float rounding on another machine, then rounding to HU."""
+"""Largest difference that rounding on another machine may cause."""
 
 
 def run(
@@ -32,7 +34,7 @@ def run(
     card: Path,
     batch: int,
     threads: int,
-    adopt: str = "no",
+    adopt: Literal["no", "proven"] = "no",
 ) -> None:
     """Draw samples first .. first + count - 1 of a seed, a NIfTI each in a folder beside `card`.
 
@@ -45,7 +47,7 @@ def run(
         card: JSON written last: the files with their sha256, and what made them.
         batch: volumes at a time; does not change them beyond float rounding.
         adopt: "proven": take volumes that other code drew, if the present code draws the first of
-            them alike; or "no".
+            them alike.
     """
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -61,7 +63,7 @@ def run(
     try:
         if adopt == "proven":
             take_over(kept, source, numbers)
-        missing = [n for n in numbers if read_note(path_of(kept, n)) is None]
+        missing = [n for n in numbers if not whole(path_of(kept, n))]
         for number, volume, note in source.volumes(missing):
             write_nifti(path_of(kept, number), volume, note)
     except OutOfMemory as error:  # which is a result to pass on
@@ -122,29 +124,24 @@ class Source:
                 asked = asked_for(error)
                 if asked is None:
                     raise
-                if self.batch == 1:
+                if len(some) == 1:
                     raise OutOfMemory(asked) from None
-            self.batch //= 2  # out here the failed attempt's memory is free again
+            self.batch = len(some) // 2  # out here the failed attempt's memory is free again
 
 
 def take_over(kept: Kept, source: Source, numbers: Sequence[int]) -> None:
-    """Take what other code drew, if the present code draws the first of it alike.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Take what other code drew, of the first code whose first volume the present one draws too."""
     for other in filter(kept.differs_in_code_alone, kept.siblings()):
-        there = [n for n in numbers if read_note(path_of(other, n)) is not None]
+        there = [n for n in numbers if whole(path_of(other, n))]
         for number, volume, _ in source.volumes(there[:1]):
             before = read_nifti(path_of(other, number)).hu.astype(int)
-            if np.abs(before - volume.hu).max() > SAME_HU:
-                raise UserError(
-                    f"the present code draws another volume than {path_of(other, number)}; draw"
-                    " anew, without adopt"
-                )
-        for number in there:
-            with atomic(path_of(kept, number)) as partial:
-                shutil.copyfile(path_of(other, number), partial)
+            if before.shape == volume.hu.shape and np.abs(before - volume.hu).max() <= SAME_HU:
+                for each in there:
+                    with atomic(path_of(kept, each)) as partial:
+                        shutil.copyfile(path_of(other, each), partial)
+                print(f"{len(there)} volumes of {other.key} are taken over")
+                return
+            print(f"{other.key} is not taken over: the present code draws another volume {number}")
 
 
 def in_hu(x: np.ndarray, window: tuple[float, float], spacing_mm: float) -> Volume:
@@ -155,9 +152,14 @@ def in_hu(x: np.ndarray, window: tuple[float, float], spacing_mm: float) -> Volu
 
 def note(x: np.ndarray) -> str:
     """What a sample's header says: the share of voxels outside [-1, 1], which were clamped."""
-    return f"synthetic; clamped {(np.abs(x) > 1).mean():.6f}"
+    return f"{NOTE} {(np.abs(x) > 1).mean():.6f}"
+
+
+def whole(path: Path) -> bool:
+    """Whether a sample is there, and complete."""
+    return (read_note(path) or "").startswith(NOTE)
 
 
 def share_clamped(path: Path) -> float:
     """The share of voxels that a sample's header says were clamped."""
-    return float((read_note(path) or "nan").split()[-1])
+    return float((read_note(path) or "").removeprefix(NOTE))

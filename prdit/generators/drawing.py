@@ -148,6 +148,7 @@ class Repeated:
         """State at the end and last prediction, for start noise [B, 1, S, S, S]."""
         key = (len(index), seed)
         if self.recorded is None or self.recorded[0] != key:
+            self.recorded = None  # lets go of the other graph's memory first
             self.recorded = (key, self.record(start, index, seed))
         self.begin(start, index)
         for _ in self.plan.steps:

@@ -11,7 +11,7 @@ import torch
 from prdit.errors import OutOfMemory
 from prdit.files import write_json
 from prdit.generators import weights as weights_file
-from prdit.machine.memory import peak_gib
+from prdit.machine.memory import asked_for, peak_gib
 from prdit.machine.rate import synchronise
 from prdit.recipes import TimeRecipe
 
@@ -43,6 +43,9 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
             synchronise(device)
             seconds.append(time.perf_counter() - started)
         card["memory_gib"] = f"{peak_gib(device):.3f}"
-    except OutOfMemory as error:
-        card["oom"] = error.asked
+    except (OutOfMemory, RuntimeError, MemoryError) as error:
+        asked = error.asked if isinstance(error, OutOfMemory) else asked_for(error)
+        if asked is None:
+            raise
+        card["oom"], seconds = asked, []
     write_json(timing, {**about, "seconds": seconds[1:], "card": card})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from contextlib import suppress
@@ -81,6 +82,7 @@ class Journal:
             "memory_gib": peak_gib(self.processes.device),
         }
         line = json.dumps({name: _short(value) for name, value in entry.items()})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         if self.bar is None:
@@ -101,6 +103,6 @@ def read(path: Path) -> list[Entry]:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
-                if entry["seconds"] >= 0 and entry["volumes"] >= 0:
+                if math.isfinite(entry["seconds"]) and entry["volumes"] >= entry["step"] >= 1:
                     found.append(entry)
     return found

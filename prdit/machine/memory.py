@@ -8,6 +8,8 @@ import resource
 import torch
 
 GIB = 2**30
+CUDA_SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How libraries on a GPU, and memory pinned for it, say it otherwise."""
 
 
 def asked_for(error: BaseException) -> str | None:
@@ -18,6 +20,8 @@ def asked_for(error: BaseException) -> str | None:
     if isinstance(error, torch.OutOfMemoryError):
         found = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", str(error))
         return found[1] if found else "more than the GPU has"
+    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in CUDA_SIGNS):
+        return "more than the GPU has"
     if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
         found = re.search(r"you tried to allocate (\d+) bytes", str(error))
         return f"{int(found[1]) / GIB:.2f} GiB" if found else "more than there is"
@@ -36,6 +40,14 @@ def limit(gib: float | None, device: torch.device) -> None:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     ceiling = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (taken + int(gib * GIB), ceiling))
+
+
+def free_bytes(device: torch.device) -> float:
+    """What this process may still allocate on a GPU."""
+    share = torch.cuda.get_per_process_memory_fraction(device)
+    mine = share * torch.cuda.get_device_properties(device).total_memory
+    free = torch.cuda.mem_get_info(device)[0]
+    return min(free, mine - torch.cuda.memory_allocated(device))
 
 
 def peak_gib(device: torch.device) -> float:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from prdit.errors import UserError
+
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,14 @@ class Processes:
         dist.all_reduce(votes, op=dist.ReduceOp.MAX)
         return [bool(vote) for vote in votes]
 
+    def agree(self, number: int) -> None:
+        """Raise UserError unless every process has the same number of volumes seen."""
+        if self.count > 1:
+            ends = torch.tensor([number, -number])
+            dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+            if ends[0] != -ends[1]:
+                raise UserError("processes found different states; run the same command again")
+
     def wait(self) -> None:
         """Go on once every process has come here."""
         self.any(False)
@@ -66,6 +81,8 @@ def join(count: int) -> Processes:
     The first call replaces the process by torchrun, which starts the same command `count` times
     and ends all of them once one fails.
     """
+    if count > 1 and torch.cuda.is_available() and count > torch.cuda.device_count():
+        raise UserError(f"{count} processes need a GPU each; there are {torch.cuda.device_count()}")
     if count > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun warns; --threads decides
         os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
@@ -76,6 +93,8 @@ def join(count: int) -> Processes:
     if count == 1:
         return Processes(torch.device("cuda" if cuda else "cpu"))
     rank = int(os.environ["LOCAL_RANK"])
+    with suppress(OSError, AttributeError):  # Linux: end with torchrun, even if it is killed
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if cuda:
         torch.cuda.set_device(rank)
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")

@@ -12,7 +12,8 @@ from prdit.errors import Interrupted, UserError
 from prdit.machine.journal import Entry, read
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
-from prdit.training.attempt import Conditions, trained
+from prdit.training.attempt import Conditions, starting_point, trained
+from prdit.training.state import State
 from prdit.training.states import LOG, States
 
 PROVEN = 8
@@ -29,52 +30,77 @@ def take_over(
     states: States,
     how: Conditions,
 ) -> None:
-    """Put another training's state where this one's would be, unless it has one of its own.
+    """Put another training's state where this one's would be, if it got further than this one.
 
     Args:
-        which: the beginning of the other's key, taken as it is; or "proven": the one that differs
-            in its code alone, and whose first steps the present code repeats exactly.
+        which: the beginning of the other's key, taken as it is; or "proven": one that differs in
+            its code alone, and whose first steps the present code repeats exactly. If none is
+            proven, this training begins as it would have.
 
     Raises:
-        UserError: there is no such training, or the present code does something else.
+        UserError: no or several trainings have such a key, or the state does not fit.
     """
-    if states.reached:
-        return
-    others, proven = states.others(), which == "proven"
-    if proven:
-        found = [other for other in others if states.differs_in_code_alone(other)]
+    if which == "proven":
+        found = [other for other in states.others() if states.differs_in_code_alone(other)]
     else:
-        found = [other for other in others if other.key.startswith(which)]
-    if not found:
-        kind = "by other code, but else the same," if proven else which
-        raise UserError(f"no training {kind} has a state in {states.folder.parent}")
-    if proven:
-        prove(found[0], recipe, store, start_from, how)
-    states.say(f"{found[0].key} is taken over, which differs:{states.difference(found[0])}")
+        found = [other for other in states.others() if which and other.key.startswith(which)]
+        if len(found) != 1:
+            raise UserError(
+                f"{len(found)} other trainings in {states.parent} have a key that begins with"
+                f" {which!r}; name one"
+            )
+    for other in found:
+        if other.reached <= states.reached:
+            states.say(f"{other.key} is not taken over: it got no further than this training")
+        elif which == "proven" and (reason := unproven(other, recipe, store, start_from, how)):
+            states.say(f"{other.key} is not taken over: {reason}")
+        else:
+            copy(other, recipe, start_from, states, how)
+            return
+
+
+def copy(
+    other: States, recipe: TrainRecipe, start_from: Path | None, states: States, how: Conditions
+) -> None:
+    """Make the other's newest state this training's."""
+    training = recipe.model.training
+    tensors = other.newest()
+    if tensors is None:
+        raise UserError(f"{other.folder} holds no state that is whole; train anew")
+    state = State(starting_point(recipe, start_from, how.group), training)
+    states.restore(state, tensors)
+    if state.volumes % training.batch or state.volumes - training.batch >= training.volumes:
+        raise UserError(
+            f"{other.key} got to {state.volumes:,} volumes, which is no step of this training:"
+            f" {training.volumes:,} in batches of {training.batch}"
+        )
+    states.say(f"{other.key} is taken over, which differs:{states.difference(other)}")
     if how.group.first:
         states.open()
-        states.take_over(found[0])
+        states.take_over(other, state)
     how.group.wait()
 
 
-def prove(
+def unproven(
     other: States, recipe: TrainRecipe, store: Store, start_from: Path | None, how: Conditions
-) -> None:
-    """Raise UserError unless the first steps have the losses and gradients that `other` logged."""
+) -> str | None:
+    """Why the present code is not proven to do what `other` did at first; None if it is."""
     with tempfile.TemporaryDirectory() as folder:
         states = States(Path(folder), other.identity, lambda _: None)
         soon = Conditions(how.group, how.micro_batch, Soon(), math.inf)
         with suppress(Interrupted):  # which is how it ends
             trained(recipe, store, start_from, states, soon)
-        again = read(states.folder / LOG)
+        again = {entry["step"]: entry for entry in read(states.folder / LOG)}
     logged = {entry["step"]: entry for entry in read(other.folder / LOG)}
-    for entry in again:
-        if how.group.first and not same(entry, logged.get(entry["step"], {})):
-            step, was = entry["step"], logged.get(entry["step"], {}).get("loss")
-            raise UserError(
-                f"the present code does not do what {other.key} did: at step {step} its loss is"
-                f" {entry['loss']}, that was {was}; train anew, without adopt"
-            )
+    both = sorted({*again} & {*logged})
+    differing = [step for step in both if not same(again[step], logged[step])]
+    (failed,) = how.group.any(how.group.first and (not both or bool(differing)))
+    if not failed:
+        return None
+    if not differing:
+        return "its log tells of no step that could be repeated"
+    mine, its = again[differing[0]]["loss"], logged[differing[0]]["loss"]
+    return f"at step {differing[0]} its loss was {its}, by the present code it is {mine}"
 
 
 def same(mine: Entry, its: Entry) -> bool:

@@ -21,7 +21,7 @@ from prdit.training.feed import Feed
 from prdit.training.loop import train
 from prdit.training.state import State
 from prdit.training.states import LOG, States
-from prdit.training.update import Updates
+from prdit.training.update import Updates, precision
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ def trained(
     memory.limit(training.memory_gib, group.device)
     generator = starting_point(recipe, start_from, group)
     feed, held_out = (Feed(store, part, group.device) for part in ("train", "held-out"))
-    flop = count_flop(generator, feed)
+    with precision(training.precision, group.device)():
+        flop = count_flop(generator, feed)
     state = State(generator, training)
     if group.first:
         states.open()
     states.resume(state)
+    group.agree(state.volumes)
     journal = Journal(
         states.folder / LOG,
         group,

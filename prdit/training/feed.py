@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prdit.data.store import FULL, Store
+from prdit.machine.memory import free_bytes
 
 SHARE = 0.4
 """Of the GPU's free memory that volumes may take; else they stay on disk, mapped into memory."""
@@ -47,7 +48,7 @@ class Feed:
             upcoming: those of the next call, which are read meanwhile.
         """
         if self.resident is not None:
-            found = self.resident[chosen.to(self.device)]
+            found = self.resident[chosen.to(self.device, non_blocking=True)]
         else:
             waiting = self.ahead.pop(tuple(chosen.tolist()), None)
             batch = waiting.result() if waiting else self._batch(chosen)
@@ -65,4 +66,4 @@ class Feed:
 
     def _fits(self) -> bool:
         volume = self.quantised.itemsize * int(np.prod(self.quantised.shape[1:]))
-        return len(self.rows) * volume < SHARE * torch.cuda.mem_get_info(self.device)[0]
+        return len(self.rows) * volume < SHARE * free_bytes(self.device)

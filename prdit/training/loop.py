@@ -65,11 +65,15 @@ def train(
         numbers = processes.share(batch(step, training))
         following = processes.share(batch(step + 1, training))
         chosen, upcoming = (order(i, len(feed), training.seed) for i in (numbers, following))
-        updates.batch(feed(chosen, upcoming), numbers.to(feed.device), training.batch)
+        updates.batch(
+            feed(chosen, upcoming), numbers.to(feed.device, non_blocking=True), training.batch
+        )
         tally.add(generator.step(updates))
         state.average.update()
         state.volumes = (step + 1) * training.batch
         asked, due = processes.any(stop.asked(), clock.due())
+        if asked:
+            stop.heeded()
         saves, tells = asked or due or step + 1 == steps, reported(step + 1, steps)
         if saves or tells or (step + 1) % training.max_skipped == 0:
             state.skipped += tally.check(training.max_skipped, state.volumes)

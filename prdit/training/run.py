@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from prdit.data.store import Store, open_store
-from prdit.errors import OutOfMemory
+from prdit.errors import OutOfMemory, UserError
 from prdit.files import atomic, sha256, write_json
 from prdit.generators import weights as weights_file
 from prdit.generators.base import Generator
@@ -60,6 +60,11 @@ def run(
         adopt: "proven": go on from a training by other code, if its first steps are the same by the
             present code; or the key of any other training of this model; or "no".
     """
+    if processes > recipe.model.training.batch:
+        raise UserError(
+            f"{processes} processes cannot share a batch of {recipe.model.training.batch}; start"
+            " fewer"
+        )
     group = join(processes)
     torch.set_num_threads(max(1, threads // group.count))
     store = open_store(volumes)
@@ -86,11 +91,16 @@ def run(
         asked = error.asked if isinstance(error, OutOfMemory) else memory.asked_for(error)
         if asked is None:
             raise
+        if states.reached:
+            raise UserError(
+                f"out of memory ({asked}) in a training that had got to {states.reached:,} volumes:"
+                " something else takes it; the state is kept, run the same command again"
+            ) from None
         told = {"status": "oom", "asked_for": asked}
         if group.first:
             weights_file.save_nothing(weights, recipe, asked)
     if group.first:
-        told |= {"sha256": sha256(weights), "key": states.key, **machine(group)}
+        told |= {"sha256": sha256(weights), "key": states.key, **states.adopted(), **machine(group)}
         copy_or_empty(states.folder / LOG, history)
         write_json(record, told)
 

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from safetensors import SafetensorError
 from safetensors.torch import load as from_bytes
@@ -16,7 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from prdit.errors import UserError
-from prdit.files import atomic
+from prdit.files import atomic, read_json, write_json
 from prdit.kept import Kept
 from prdit.training.state import State
 
@@ -25,6 +25,7 @@ KEPT = 2
 NAME = re.compile(r"(\d{12})-([0-9a-f]{16})\.safetensors")
 """Volumes seen and the beginning of the sha256 of the file's bytes."""
 LOG = "log.jsonl"
+ADOPTED = "adopted.json"
 
 
 class States(Kept):
@@ -40,6 +41,8 @@ class States(Kept):
     def __init__(self, parent: Path, identity: dict[str, Any], say: Callable[[str], None]) -> None:
         super().__init__(parent, identity)
         self.say = say
+        self.lock: TextIO | None = None
+        """Held by the one process that writes."""
 
     def open(self) -> None:
         """Make the folder, and keep every other process out of it until this one ends.
@@ -70,7 +73,8 @@ class States(Kept):
         name = f"{state.volumes:012d}-{hashlib.sha256(content).hexdigest()[:16]}.safetensors"
         with atomic(self.folder / name) as partial:
             partial.write_bytes(content)
-        for path in self._paths()[KEPT:]:
+        others = [path for path in self._paths() if path.name != name]
+        for path in others[KEPT - 1 :]:
             path.unlink(missing_ok=True)
 
     def finish(self) -> None:
@@ -88,6 +92,8 @@ class States(Kept):
             except (OSError, SafetensorError) as error:
                 self.say(f"{path} cannot be read: {error}")
             self.say(f"{path} is damaged; looking for the state before it")
+            if self.lock is not None:  # put aside, or it would pass for the newest for ever
+                path.rename(path.with_suffix(".damaged"))
         return None
 
     def others(self) -> list[States]:
@@ -99,10 +105,10 @@ class States(Kept):
         """Make `state` the newest of this training; say so, or why there is none to go on from."""
         tensors = self.newest()
         if tensors is not None:
-            state.restore(tensors)
+            self.restore(state, tensors)
             self.say(f"going on from {state.volumes:,} volumes ({self.folder})")
             return
-        if self.reached:
+        if any(self.folder.glob("*.damaged")):
             self.say(f"no state in {self.folder} is whole; beginning anew")
         for other in self.others():
             self.say(
@@ -111,11 +117,29 @@ class States(Kept):
                 f" --adopt {other.key}"
             )
 
-    def take_over(self, other: States) -> None:
-        """Make another training's newest state and its log this one's. Call `open` before."""
-        for path in [*other._paths()[:1], other.folder / LOG]:
-            with atomic(self.folder / path.name) as partial:
-                shutil.copyfile(path, partial)
+    def restore(self, state: State, tensors: dict[str, Tensor]) -> None:
+        """Make `state` what `tensors` were taken of. Raises UserError if they do not fit it."""
+        try:
+            state.restore(tensors)
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"a state does not fit the model of {self.folder} ({reason}); move it away"
+            ) from None
+
+    def take_over(self, other: States, state: State) -> None:
+        """Make another training's state this one's, and its log; say so in run.json for ever."""
+        self.save(state)
+        told = {"key": other.key, "volumes": state.volumes, "differs": self.difference(other)}
+        write_json(self.folder / ADOPTED, told)
+        if (other.folder / LOG).exists():
+            with atomic(self.folder / LOG) as partial:
+                shutil.copyfile(other.folder / LOG, partial)
+
+    def adopted(self) -> dict[str, Any]:
+        """What this training was taken over from, if it was."""
+        path = self.folder / ADOPTED
+        return {"adopted": read_json(path, "key")} if path.exists() else {}
 
     @property
     def reached(self) -> int:

@@ -60,7 +60,7 @@ class Updates:
     def __call__(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
         """One step of an optimizer on the mean loss of the batch.
 
-        A step whose loss or gradient is not finite changes nothing; no one waits to learn it.
+        A step whose loss or gradient is not finite changes no weight; no one waits to learn it.
 
         Returns:
             Losses over the whole batch, and "gradient", its norm before clipping; detached.
@@ -96,10 +96,12 @@ class Updates:
                 asked = asked_for(error)
                 if asked is None:
                     raise
-                if self.micro_batch == 1:
+                if min(self.micro_batch, len(self.x0)) == 1:
                     raise OutOfMemory(asked) from None
-            self.micro_batch //= 2  # out here the failed attempt's memory is free again
+            # Out here the failed attempt's memory is free again.
+            self.micro_batch = min(self.micro_batch, len(self.x0)) // 2
             torch.cuda.empty_cache()
+            torch._dynamo.reset()  # what was compiled for one size counts against the others
 
     def _accumulate(self, losses: Losses) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
