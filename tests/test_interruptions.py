@@ -64,10 +64,12 @@ def test_killed_with_snakemake_it_goes_on_to_the_same_weights(workflow_copy: Pat
 
 
 def test_a_time_limit_is_retried_and_an_edit_undone_is_free(workflow_copy: Path) -> None:
-    longer(workflow_copy, 2000)
+    longer(workflow_copy, 6000)
     rule = workflow_copy / "rules/train.smk"
-    edit(rule, "{resources.time_limit}", "0.06")
-    done = run(workflow_copy, "--retries", "9", WEIGHTS)
+    first = "time_limit=lambda wildcards, attempt: 5 if attempt == 1 else 0,"
+    edit(rule, "time_limit=0,", first)
+    edit(rule, "{resources.time_limit}", "0.0{resources.time_limit}")  # minutes
+    done = run(workflow_copy, "--retries", "1", WEIGHTS)
     assert done.returncode == 0, done.stdout
     assert "Trying to restart job" in done.stdout
     assert "going on from" in (workflow_copy / LOG).read_text()

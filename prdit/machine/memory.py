@@ -24,7 +24,7 @@ def asked_for(error: BaseException) -> str | None:
         return "more than the GPU has"
     if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
         found = re.search(r"you tried to allocate (\d+) bytes", str(error))
-        return f"{int(found[1]) / GIB:.2f} GiB" if found else "more than there is"
+        return f"{int(found[1]) / 2**20:,.1f} MiB" if found else "more than there is"
     return (str(error) or "more than there is") if isinstance(error, MemoryError) else None
 
 
