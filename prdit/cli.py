@@ -17,8 +17,8 @@ from prdit import __version__
 from prdit.errors import Interrupted, OutOfMemory, UserError
 
 STEPS = {
-    "phantom": "prdit.data.phantom_series",
-    "fetch": "prdit.data.idc",
+    "phantom": "prdit.data.sources.phantoms",
+    "fetch": "prdit.data.sources.idc",
     "preprocess-shard": "prdit.data.preprocess",
     "ledger": "prdit.data.ledger",
     "pack": "prdit.data.store",

@@ -16,8 +16,8 @@ import pydicom
 import pytest
 
 from prdit.cli import STEPS, main
-from prdit.data.dicom_writer import save_datasets, series_datasets, write_series
-from prdit.data.phantom import thorax
+from prdit.data.phantom.dicom_writer import save_datasets, series_datasets, write_series
+from prdit.data.phantom.thorax import thorax
 from prdit.data.quality import read_rows
 from prdit.data.volume import Volume
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prdit.config import Grid, Phantom, Split, Window
-from prdit.data import idc, ledger, phantom_series, preprocess, store
+from prdit.data import ledger, preprocess, store
+from prdit.data.sources import idc, phantoms
 from prdit.data.quality import QualityRow, read_rows, voxels_sha256, write_rows
-from prdit.data.raw import read_verified, write_verified
+from prdit.data.sources.verified import read_verified, write_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError
 from prdit.recipes import LedgerRecipe, PackRecipe, PhantomRecipe, PreprocessRecipe
@@ -28,7 +29,7 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two phantoms, preprocessed: the folder that holds raw/ and volumes/."""
     folder = tmp_path_factory.mktemp("shard")
     verified = folder / "raw" / "verified.json"
-    phantom_series.run(PhantomRecipe(source=SOURCE, first=1, count=2), verified=verified)
+    phantoms.run(PhantomRecipe(source=SOURCE, first=1, count=2), verified=verified)
     quality = folder / "volumes" / "quality.csv"
     recipe = PreprocessRecipe(grid=Grid(size=32, spacing_mm=8.0))
     preprocess.run(recipe, verified=verified, quality=quality)
@@ -49,7 +50,7 @@ def test_phantoms_become_volumes_with_rows(shard: Path) -> None:
 
 def test_a_shard_is_the_same_wherever_it_is_made(shard: Path, tmp_path: Path) -> None:
     verified = tmp_path / "verified.json"
-    phantom_series.run(PhantomRecipe(source=SOURCE, first=1, count=2), verified=verified)
+    phantoms.run(PhantomRecipe(source=SOURCE, first=1, count=2), verified=verified)
     for path in (shard / "raw").rglob("*.dcm"):
         assert (tmp_path / path.relative_to(shard / "raw")).read_bytes() == path.read_bytes()
 

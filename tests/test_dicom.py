@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from pydicom import Dataset
 
 from prdit.data.dicom import read_series
-from prdit.data.dicom_writer import save_datasets, series_datasets, write_series
+from prdit.data.phantom.dicom_writer import save_datasets, series_datasets, write_series
 from prdit.data.quality import Excluded
 from prdit.data.scan import Scan, read_image
 from prdit.data.volume import Volume

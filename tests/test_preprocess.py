@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from prdit.data.anatomy import body_share, lung_mask, lung_ml
 from prdit.data.dicom import read_series
-from prdit.data.dicom_writer import save_datasets, series_datasets, write_series
+from prdit.data.phantom.dicom_writer import save_datasets, series_datasets, write_series
 from prdit.data.preprocess import preprocess_series, preprocess_shard
 from prdit.data.quality import QualityRow, read_rows, write_rows
 from prdit.data.resample import to_cube

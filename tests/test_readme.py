@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from prdit.data.dicom_writer import write_series
-from prdit.data.phantom import thorax
+from prdit.data.phantom.dicom_writer import write_series
+from prdit.data.phantom.thorax import thorax
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prdit.data.anatomy import body_share, lung_mask, lung_ml
 from prdit.data.dicom import read_series
 from prdit.data.quality import Excluded, Facts, QualityRow, voxels_sha256, write_rows
-from prdit.data.raw import read_verified
+from prdit.data.sources.verified import read_verified
 from prdit.data.resample import as_released, cube_origin, to_cube
 from prdit.data.scan import Scan, read_image
 from prdit.data.volume import Volume, write_nifti

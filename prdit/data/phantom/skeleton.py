@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prdit.data.phantom_anatomy import (
+from prdit.data.phantom.anatomy import (
     CAGE_EXPONENT,
     LEFT,
     RIGHT,
@@ -13,7 +13,7 @@ from prdit.data.phantom_anatomy import (
     cage_half_axes,
     spine_centre,
 )
-from prdit.data.phantom_shapes import FAR_MM, Canvas, superquadric, tubes
+from prdit.data.phantom.shapes import FAR_MM, Canvas, superquadric, tubes
 
 _CORTEX, _MARROW = 620.0, 190.0
 _COARSE_VOXEL_MM = 3.2

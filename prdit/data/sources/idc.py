@@ -13,7 +13,7 @@ from pathlib import Path
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from prdit.data.raw import write_verified
+from prdit.data.sources.verified import write_verified
 from prdit.errors import UserError
 from prdit.files import read_csv
 from prdit.recipes import FetchRecipe

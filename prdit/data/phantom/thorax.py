@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from prdit.data import phantom_anatomy as body
-from prdit.data.phantom_anatomy import LEFT, RIGHT, Anatomy
-from prdit.data.phantom_shapes import FAR_MM, Canvas, superquadric, tubes
-from prdit.data.phantom_skeleton import paint_skeleton
-from prdit.data.phantom_trees import bronchial_tree, hilum, vessel_tree
+from prdit.data.phantom import anatomy as body
+from prdit.data.phantom.anatomy import LEFT, RIGHT, Anatomy
+from prdit.data.phantom.shapes import FAR_MM, Canvas, superquadric, tubes
+from prdit.data.phantom.skeleton import paint_skeleton
+from prdit.data.phantom.trees import bronchial_tree, hilum, vessel_tree
 from prdit.data.volume import Volume
 
 _AIR, _FAT, _MUSCLE = -985.0, -105.0, 50.0

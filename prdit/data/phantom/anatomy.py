@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prdit.data.phantom_shapes import rotated, superquadric
+from prdit.data.phantom.shapes import rotated, superquadric
 
 # Purposes of the random streams.
 BODY, VESSELS, AIRWAYS, NODULES, TEXTURE, NOISE, ACQUISITION = range(7)

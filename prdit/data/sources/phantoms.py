@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prdit.data.dicom_writer import write_series
-from prdit.data.phantom import acquisition, thorax
-from prdit.data.raw import write_verified
+from prdit.data.phantom.dicom_writer import write_series
+from prdit.data.phantom.thorax import acquisition, thorax
+from prdit.data.sources.verified import write_verified
 from prdit.recipes import PhantomRecipe
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prdit.data.phantom_anatomy import AIRWAYS, LEFT, RIGHT, VESSELS, Anatomy, lung_distance
-from prdit.data.phantom_shapes import tubes
+from prdit.data.phantom.anatomy import AIRWAYS, LEFT, RIGHT, VESSELS, Anatomy, lung_distance
+from prdit.data.phantom.shapes import tubes
 
 _CARINA_MM = np.array([20.0, 14.0, 0.0])
 # Headings from the hilum to upper, middle and lower lobe, each to the front and to the back.

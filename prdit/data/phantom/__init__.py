@@ -1,0 +1,1 @@
+"""A thorax that never was, drawn from (seed, index): stands in for patients in miniature runs."""

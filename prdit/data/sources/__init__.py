@@ -1,0 +1,1 @@
+"""Where raw scans come from: each source leaves shards of scans that were verified."""
