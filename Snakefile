@@ -17,8 +17,9 @@ include: "rules/report.smk"
 
 
 rule all:
-    """Everything the config asks for: its tables and figures."""
+    """Everything the config asks for: its tables and figures, and what became of every scan."""
     default_target: True
     input:
         collect(rules.table.output, table=plan.tables(CONFIG)),
         [collect(rules.figure.output, figure=f, dataset=d) for f, d in plan.figures(CONFIG)],
+        collect(rules.quality.output.page, dataset=CONFIG.datasets),

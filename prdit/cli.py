@@ -14,11 +14,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import ValidationError
 
 from prdit import __version__
+from prdit.by_hand import BY_HAND
 from prdit.errors import Interrupted, OutOfMemory, UserError
 
 STEPS = {
     "phantom": "prdit.data.sources.phantoms",
-    "fetch": "prdit.data.sources.idc",
+    "fetch-series": "prdit.data.sources.idc",
+    "list-record": "prdit.data.sources.record_list",
+    "fetch-scans": "prdit.data.sources.record_scans",
+    "look-through": "prdit.data.sources.folder",
     "preprocess-shard": "prdit.data.preprocess",
     "ledger": "prdit.data.ledger",
     "pack": "prdit.data.store",
@@ -31,6 +35,7 @@ STEPS = {
     "scores": "prdit.report.scores",
     "table": "prdit.report.tables",
     "figure": "prdit.report.figures",
+    "quality": "prdit.report.quality",
 }
 """Verb of a step -> the module whose `run` does it. A step's options are its run's parameters."""
 
@@ -41,6 +46,7 @@ TRY_AGAIN = 75
 
 HELP = """\
 by hand:
+  fetch DATASET                raw scans of a data set of the config, where it looks for them
   preprocess SCAN OUT.nii.gz   a CT (folder of DICOM, or .mha/.nii/.nrrd) as a 256^3 volume in HU
   convert CHECKPOINT OUT       weights of the released code as a weights file
   describe MODEL               parameters, operations and memory of a model of the config
@@ -136,77 +142,3 @@ def _reader(kind: Any) -> Callable[[str], Any]:
             raise UserError(f"--recipe is no {kind.__name__}: {where}: {first['msg']}") from None
 
     return read
-
-
-def preprocess(words: Sequence[str]) -> None:
-    """Your own CT: `prdit preprocess SCAN OUT.nii.gz`."""
-    parser = argparse.ArgumentParser(
-        "prdit preprocess", description="Resample one CT to a cube in HU; its facts go to a CSV."
-    )
-    parser.add_argument("scan", type=Path, help="folder of one DICOM series, or an image file")
-    parser.add_argument("out", type=Path, help="NIfTI to write, ending in .nii.gz or .nii")
-    parser.add_argument("--series", help="SeriesInstanceUID, where the folder holds several")
-    parser.add_argument("--size", type=int, default=256, help="voxels per edge (256)")
-    parser.add_argument("--spacing-mm", type=float, default=1.0, help="voxel size (1.0)")
-    from prdit.data.own import preprocess_own
-
-    preprocess_own(**vars(parser.parse_args(words)))
-
-
-def convert(words: Sequence[str]) -> None:
-    """Weights of the released code: `prdit convert CHECKPOINT OUT.safetensors --size 128`."""
-    parser = argparse.ArgumentParser(
-        "prdit convert", description="A checkpoint of the released code as a weights file."
-    )
-    parser.add_argument("checkpoint", type=Path, help=".pt of the released code, or .safetensors")
-    parser.add_argument("out", type=Path, help="weights file to write, .safetensors")
-    parser.add_argument("--size", type=int, required=True, help="edge in voxels it was trained on")
-    parser.add_argument("--heads", type=int, help="only for widths that were not released")
-    parser.add_argument("--raw", action="store_true", help="weights before averaging")
-    parser.add_argument("--noise-std", type=float, default=0.5, help="of eps (0.5)")
-    parser.add_argument(
-        "--window",
-        type=float,
-        nargs=2,
-        default=(-1000.0, 1000.0),
-        metavar=("LOW", "HIGH"),
-        help="nominal HU of -1 and 1 (-1000 1000)",
-    )
-    parser.add_argument("--spacing-mm", type=float, help="voxel size (256 / size)")
-    from prdit.generators.convert import convert as convert_checkpoint
-
-    convert_checkpoint(**vars(parser.parse_args(words)))
-
-
-def describe(words: Sequence[str]) -> None:
-    """Parameters, operations and memory of a model: `prdit describe MODEL`."""
-    parser = argparse.ArgumentParser("prdit describe", description=describe.__doc__)
-    parser.add_argument("model", help="name of a model in the config")
-    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
-    parser.add_argument("--size", type=int, default=128, help="edge of the volumes (128)")
-    arguments = parser.parse_args(words)
-    from prdit.config.checks import check_model
-    from prdit.config.file import load_file
-    from prdit.generators.describe import describe as parts
-    from prdit.generators.describe import in_words
-
-    config, name, size = load_file(arguments.config), arguments.model, arguments.size
-    try:
-        check_model(config, name, size)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    print(in_words(name, size, parts(config.models[name], size, config.base(name))))
-
-
-def schema(words: Sequence[str]) -> None:
-    """Print the JSON schema of the config, made from its models."""
-    import json
-
-    from prdit.config import Config
-
-    argparse.ArgumentParser("prdit schema", description=schema.__doc__).parse_args(words)
-    print(json.dumps(Config.model_json_schema(), indent=1, sort_keys=True))
-
-
-BY_HAND = {"preprocess": preprocess, "convert": convert, "describe": describe, "schema": schema}
-"""Verbs that are no steps of the workflow."""

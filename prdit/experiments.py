@@ -6,17 +6,12 @@ ask here and nowhere else. No torch, no files but manifests: a plan takes a seco
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
 from typing import NamedTuple
 
 from prdit import recipes
-from prdit.config import Config, Entry, ImagingDataCommons, Selection
-from prdit.errors import UserError
-from prdit.files import read_csv, sha256
+from prdit.config import Config, Entry, Selection
+from prdit.shards import extent, numbered
 
-MANIFEST = ("series_uid", "patient_id", "crdc_series_uuid", "files", "bytes")
-"""Columns of a manifest of the Imaging Data Commons."""
 TIMES = "table_6"
 """The table that shows seconds per volume, not scores."""
 REPEATS = 10
@@ -83,68 +78,9 @@ def scored_sizes(config: Config) -> list[tuple[str, int]]:
     return sorted({(one.dataset, one.size) for one in scored(config)})
 
 
-def shards(config: Config, dataset: str) -> list[str]:
-    """Portions that a data set is fetched and preprocessed in."""
-    source = config.datasets[dataset].source
-    return _portions(series_count(config, dataset), source.series_per_job)
-
-
 def portions(config: Config) -> list[str]:
     """Portions that a set of samples is drawn in."""
-    return _portions(config.sampling.volumes, config.sampling.volumes_per_job)
-
-
-def _portions(total: int, each: int) -> list[str]:
-    return [f"{i:03d}" for i in range(math.ceil(total / each))]
-
-
-def series_count(config: Config, dataset: str) -> int:
-    """Number of series of a data set."""
-    source = config.datasets[dataset].source
-    if isinstance(source, ImagingDataCommons):
-        return len(read_csv(Path(source.manifest), MANIFEST))
-    return source.count
-
-
-def check_manifests(config: Config) -> None:
-    """Raise UserError unless every manifest is there and lists series."""
-    for name in config.datasets:
-        if series_count(config, name) == 0:
-            raise UserError(f"the manifest of datasets.{name} lists no series")
-
-
-def _extent(portion: str, total: int, each: int) -> dict[str, int]:
-    first = int(portion) * each
-    return {"first": first, "count": min(each, total - first)}
-
-
-def raw_recipe(config: Config, dataset: str, shard: str) -> str:
-    """Recipe of the rule that gets or makes one shard of raw scans."""
-    source = config.datasets[dataset].source
-    extent = _extent(shard, series_count(config, dataset), source.series_per_job)
-    if isinstance(source, ImagingDataCommons):
-        digest = sha256(Path(source.manifest))
-        return _json(
-            recipes.FetchRecipe(manifest=source.manifest, manifest_sha256=digest, **extent)
-        )
-    return _json(recipes.PhantomRecipe(source=source, **extent))
-
-
-def preprocess_recipe(config: Config, dataset: str) -> str:
-    """Recipe of the resampling of a shard."""
-    return _json(recipes.PreprocessRecipe(grid=config.datasets[dataset].grid))
-
-
-def ledger_recipe(config: Config, dataset: str) -> str:
-    """Recipe of the split by patient."""
-    split = config.datasets[dataset].split
-    return _json(recipes.LedgerRecipe(series=series_count(config, dataset), split=split))
-
-
-def pack_recipe(config: Config, dataset: str, size: str) -> str:
-    """Recipe of the packing of volumes of one size."""
-    window = config.datasets[dataset].window
-    return _json(recipes.PackRecipe(size=int(size), window=window))
+    return numbered(config.sampling.volumes, config.sampling.volumes_per_job)
 
 
 def train_recipe(config: Config, model: str, size: str) -> str:
@@ -155,9 +91,9 @@ def train_recipe(config: Config, model: str, size: str) -> str:
 
 def sample_recipe(config: Config, sampler: str, seed: str, portion: str) -> str:
     """Recipe of a portion of samples."""
-    extent = _extent(portion, config.sampling.volumes, config.sampling.volumes_per_job)
+    part = extent(portion, config.sampling.volumes, config.sampling.volumes_per_job)
     chosen = config.samplers[sampler]
-    return _json(recipes.SampleRecipe(sampler=chosen, seed=int(seed), **extent))
+    return _json(recipes.SampleRecipe(sampler=chosen, seed=int(seed), **part))
 
 
 def time_recipe(config: Config, dataset: str, size: str, model: str, sampler: str) -> str:
@@ -217,6 +153,12 @@ def figure_recipe(config: Config, figure: str, dataset: str) -> str:
     rows = config.selections()[f"figures.{figure}"].shown()
     label = config.datasets[dataset].label
     return _json(recipes.FigureRecipe(dataset=label, rows=[row.label for row in rows]))
+
+
+def quality_recipe(config: Config, dataset: str) -> str:
+    """Recipe of the page that shows what became of a data set's series."""
+    chosen = config.datasets[dataset]
+    return _json(recipes.QualityRecipe(dataset=chosen.label, grid=chosen.grid))
 
 
 def figure_samples(config: Config, figure: str, dataset: str) -> list[Sampled]:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,9 +26,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _flush(partial)
+        sync(partial)
         os.replace(partial, path)
-        _flush(path.parent)
+        sync(path.parent)
     except OSError as error:
         if error.filename is not None and str(path.parent) not in str(error.filename):
             raise  # some other file's trouble
@@ -37,7 +38,23 @@ def atomic(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
-def _flush(path: Path) -> None:
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that takes its name, and place, once the block ends well."""
+    partial = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write {path}: {reason}; free or choose another folder") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
     """To the disk itself: a name must not survive a power cut that its content does not."""
     opened = os.open(path, os.O_RDONLY)
     try:

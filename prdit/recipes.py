@@ -9,9 +9,13 @@ from __future__ import annotations
 from pydantic import Field
 
 from prdit.config import (
+    Array,
+    Dicom,
     Entry,
     Grid,
     Model,
+    Nifti,
+    Npz,
     Phantom,
     PRDiT,
     Sampler,
@@ -34,21 +38,51 @@ class FetchRecipe(Entry):
 
     manifest: str
     manifest_sha256: str
+    endpoints: list[str]
     first: int
     count: int
 
 
+class RecordRecipe(Entry):
+    """A record of Zenodo, and how many scans it holds."""
+
+    url: str
+    record: int
+    scans: int
+
+
+class DownloadRecipe(Entry):
+    """Scans first, first + 1, ... of the list of a record."""
+
+    url: str
+    record: int
+    first: int
+    count: int
+
+
+class FolderRecipe(Entry):
+    """Some of what lies below a folder."""
+
+    source: Dicom | Nifti | Npz = Field(discriminator="kind")
+    units: list[str]
+    """Folders with DICOM files, or image or array files, relative to the source's folder."""
+    listing_sha256: str
+    """Of names, sizes and times of their files, and of the table of patients: changes re-run."""
+
+
 class PreprocessRecipe(Entry):
-    """The cube that scans are resampled to."""
+    """The cube that scans are resampled to, and what bare arrays do not say of themselves."""
 
     grid: Grid
+    array: Array | None
 
 
 class LedgerRecipe(Entry):
-    """How many series there are, and how patients are split."""
+    """How many series there are if that is known before, and how patients are split."""
 
-    series: int
+    series: int | None
     split: Split
+    max_excluded: float
 
 
 class PackRecipe(Entry):
@@ -117,6 +151,13 @@ class TableRecipe(Entry):
     seeds: list[int]
     floor: str
     """The "model" of scores of real against other real volumes."""
+
+
+class QualityRecipe(Entry):
+    """A data set's label, and the cube of its volumes."""
+
+    dataset: str
+    grid: Grid
 
 
 class FigureRecipe(Entry):

@@ -8,8 +8,9 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
 from prdit import experiments as plan
+from prdit import shards
 from prdit.cli import STEPS
-from prdit.config import ImagingDataCommons, Phantom
+from prdit.config import Folder, ImagingDataCommons, Phantom, Zenodo
 from prdit.config.file import load
 from prdit.errors import UserError
 from prdit.files import check_writable
@@ -25,7 +26,7 @@ try:
     if not Path("config/published.yaml").is_file():
         raise UserError("run snakemake in the repository's own folder")
     CONFIG = load(config)
-    plan.check_manifests(CONFIG)
+    shards.check_sources(CONFIG)
     check_writable(Path("results", CONFIG.name))
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -36,7 +37,7 @@ FEATURE_WEIGHTS = [CONFIG.evaluation.weights] if CONFIG.evaluation.weights else 
 
 pathvars:
     results=f"results/{CONFIG.name}",
-    raw=CONFIG.raw or f"results/{CONFIG.name}/raw",
+    raw=CONFIG.raw_folder,
 
 
 wildcard_constraints:

@@ -14,22 +14,23 @@ rule phantom:
         mem_mb=2000,
         runtime=30,
     params:
-        recipe=recipe(plan.raw_recipe, "dataset", "shard"),
+        recipe=recipe(shards.raw_recipe, "dataset", "shard"),
         code=code("phantom"),
     shell:
         "python -m prdit phantom --recipe {params.recipe:q} --verified {output.verified} > {log} 2>&1"
 
 
-rule fetch:
+rule fetch_series:
     """A download ends in a list of what was verified, so that a broken one is never mistaken for whole."""
     output:
         verified="<raw>/{dataset}/{shard}/verified.json",
     log:
-        "<results>/logs/fetch/{dataset}/{shard}.log",
+        "<results>/logs/fetch_series/{dataset}/{shard}.log",
     benchmark:
-        "<results>/benchmarks/fetch/{dataset}/{shard}.tsv"
+        "<results>/benchmarks/fetch_series/{dataset}/{shard}.tsv"
     wildcard_constraints:
         dataset=of_kind(ImagingDataCommons),
+    localrule: CONFIG.local_downloads
     conda:
         "../envs/data.yaml"
     resources:
@@ -37,10 +38,83 @@ rule fetch:
         runtime=240,
         download=1,
     params:
-        recipe=recipe(plan.raw_recipe, "dataset", "shard"),
-        code=code("fetch"),
+        recipe=recipe(shards.raw_recipe, "dataset", "shard"),
+        code=code("fetch-series"),
     shell:
-        "python -m prdit fetch --recipe {params.recipe:q} --verified {output.verified} > {log} 2>&1"
+        "python -m prdit fetch-series --recipe {params.recipe:q} --verified {output.verified} > {log} 2>&1"
+
+
+rule list_record:
+    """What a record holds is asked once: its jobs then agree on whose scan is whose."""
+    output:
+        manifest="<raw>/{dataset}/manifest.csv",
+    log:
+        "<results>/logs/list_record/{dataset}.log",
+    benchmark:
+        "<results>/benchmarks/list_record/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=of_kind(Zenodo),
+    localrule: CONFIG.local_downloads
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        download=1,
+    params:
+        recipe=recipe(shards.record_recipe, "dataset"),
+        code=code("list-record"),
+    shell:
+        "python -m prdit list-record --recipe {params.recipe:q} --manifest {output.manifest} > {log} 2>&1"
+
+
+rule fetch_scans:
+    """As for series: a list of what was verified comes last."""
+    input:
+        manifest=rules.list_record.output.manifest,
+    output:
+        verified="<raw>/{dataset}/{shard}/verified.json",
+    log:
+        "<results>/logs/fetch_scans/{dataset}/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/fetch_scans/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=of_kind(Zenodo),
+    localrule: CONFIG.local_downloads
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=480,
+        download=1,
+    params:
+        recipe=recipe(shards.raw_recipe, "dataset", "shard"),
+        code=code("fetch-scans"),
+    shell:
+        "python -m prdit fetch-scans --recipe {params.recipe:q} --manifest {input.manifest}"
+        " --verified {output.verified} > {log} 2>&1"
+
+
+rule look_through:
+    """A user's own scans stay where they are; what they consist of is written down."""
+    output:
+        verified="<raw>/{dataset}/{shard}/verified.json",
+    log:
+        "<results>/logs/look_through/{dataset}/{shard}.log",
+    benchmark:
+        "<results>/benchmarks/look_through/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=of_kind(Folder),
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        recipe=recipe(shards.raw_recipe, "dataset", "shard"),
+        code=code("look-through"),
+    shell:
+        "python -m prdit look-through --recipe {params.recipe:q} --verified {output.verified} > {log} 2>&1"
 
 
 rule preprocess:
@@ -59,7 +133,7 @@ rule preprocess:
         mem_mb=8000,
         runtime=120,
     params:
-        recipe=recipe(plan.preprocess_recipe, "dataset"),
+        recipe=recipe(shards.preprocess_recipe, "dataset"),
         code=code("preprocess-shard"),
     shell:
         "python -m prdit preprocess-shard --recipe {params.recipe:q}"
@@ -71,11 +145,12 @@ rule ledger:
     input:
         shards=lambda wildcards: collect(
             "<results>/volumes/{{dataset}}/{shard}/quality.csv",
-            shard=plan.shards(CONFIG, wildcards.dataset),
+            shard=shards.shards(CONFIG, wildcards.dataset),
         ),
     output:
         ledger="<results>/volumes/{dataset}/quality.csv",
         split="<results>/volumes/{dataset}/split.csv",
+        summary="<results>/volumes/{dataset}/summary.json",
     log:
         "<results>/logs/ledger/{dataset}.log",
     benchmark:
@@ -86,11 +161,11 @@ rule ledger:
         mem_mb=2000,
         runtime=10,
     params:
-        recipe=recipe(plan.ledger_recipe, "dataset"),
+        recipe=recipe(shards.ledger_recipe, "dataset"),
         code=code("ledger"),
     shell:
         "python -m prdit ledger --recipe {params.recipe:q} --shards {input.shards}"
-        " --ledger {output.ledger} --split {output.split} > {log} 2>&1"
+        " --ledger {output.ledger} --split {output.split} --summary {output.summary} > {log} 2>&1"
 
 
 rule pack:
@@ -110,7 +185,7 @@ rule pack:
         mem_mb=8000,
         runtime=240,
     params:
-        recipe=recipe(plan.pack_recipe, "dataset", "size"),
+        recipe=recipe(shards.pack_recipe, "dataset", "size"),
         code=code("pack"),
     shell:
         "python -m prdit pack --recipe {params.recipe:q} --split {input.split}"

@@ -71,3 +71,28 @@ rule figure:
     shell:
         "python -m prdit figure --recipe {params.recipe:q} --real {input.real}"
         " --cards {input.cards} --figure {output.figure} > {log} 2>&1"
+
+
+rule quality:
+    """What became of every series, to be looked at before any number is believed."""
+    input:
+        ledger=rules.ledger.output.ledger,
+        split=rules.ledger.output.split,
+        summary=rules.ledger.output.summary,
+    output:
+        page=directory("<results>/quality/{dataset}"),
+    log:
+        "<results>/logs/quality/{dataset}.log",
+    benchmark:
+        "<results>/benchmarks/quality/{dataset}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        recipe=recipe(plan.quality_recipe, "dataset"),
+        code=code("quality"),
+    shell:
+        "python -m prdit quality --recipe {params.recipe:q} --ledger {input.ledger}"
+        " --split {input.split} --summary {input.summary} --page {output.page} > {log} 2>&1"

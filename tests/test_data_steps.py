@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from prdit.config import Grid, Phantom, Split, Window
 from prdit.data import ledger, preprocess, store
-from prdit.data.sources import idc, phantoms
 from prdit.data.quality import QualityRow, read_rows, voxels_sha256, write_rows
+from prdit.data.sources import idc, phantoms
 from prdit.data.sources.verified import read_verified, write_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError

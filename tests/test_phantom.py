@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from prdit.data.phantom.thorax import acquisition, thorax
 from prdit.data.phantom.anatomy import draw_anatomy, draw_nodules, lung_distance, spine_centre
+from prdit.data.phantom.thorax import acquisition, thorax
 from prdit.data.volume import Volume
 
 SPACING_MM, SHAPE = (4.0, 4.0, 4.0), (80, 96, 96)

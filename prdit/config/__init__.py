@@ -11,23 +11,43 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from prdit.config.checks import check
-from prdit.config.data import Dataset, Grid, ImagingDataCommons, Phantom, Split, Window
+from prdit.config.data import (
+    Array,
+    Dataset,
+    Dicom,
+    Folder,
+    Grid,
+    ImagingDataCommons,
+    Nifti,
+    Npz,
+    Patients,
+    Phantom,
+    Split,
+    Window,
+    Zenodo,
+)
 from prdit.config.entry import Entry, Name
 from prdit.config.models import Model, PRDiT, PRDiTRefined, Sampler, Training
 from prdit.config.selections import Figures, Row, Selection, Shown, Tables
 
 __all__ = [
+    "Array",
     "Config",
     "Dataset",
+    "Dicom",
     "Entry",
     "Evaluation",
     "Figures",
+    "Folder",
     "Grid",
     "ImagingDataCommons",
     "Model",
     "Name",
+    "Nifti",
+    "Npz",
     "PRDiT",
     "PRDiTRefined",
+    "Patients",
     "Phantom",
     "Row",
     "Sampler",
@@ -38,6 +58,7 @@ __all__ = [
     "Tables",
     "Training",
     "Window",
+    "Zenodo",
 ]
 
 
@@ -69,6 +90,9 @@ class Config(Entry):
         pattern=r"^[^{}<>]+$",
         description="Folder of raw scans; default `results/<name>/raw`. Share it to save disk.",
     )
+    local_downloads: bool = Field(
+        False, description="Download where Snakemake runs: for nodes without the internet."
+    )
     datasets: dict[Name, Dataset] = Field(min_length=1)
     models: dict[Name, Model] = Field(min_length=1)
     samplers: dict[Name, Sampler] = Field(min_length=1)
@@ -81,6 +105,11 @@ class Config(Entry):
     def _parts_fit(self) -> Config:
         check(self)
         return self
+
+    @property
+    def raw_folder(self) -> str:
+        """Where raw scans lie."""
+        return self.raw or f"results/{self.name}/raw"
 
     def selections(self) -> dict[str, Selection]:
         """The tables and figures asked for, by their place in the config."""

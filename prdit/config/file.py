@@ -21,7 +21,7 @@ def load(raw: Mapping[str, Any]) -> Config:
         UserError: one sentence per mistake, naming the key, what is wrong and what to write.
     """
     try:
-        return Config.model_validate(dict(raw))
+        return Config.model_validate(_without_nothing(raw))
     except ValidationError as error:
         raise UserError("; ".join(_sentence(item) for item in error.errors())) from None
 
@@ -35,6 +35,15 @@ def load_file(path: Path) -> Config:
     if not isinstance(raw, dict):
         raise UserError(f"the config {path} is empty or no mapping of keys to values")
     return load(raw)
+
+
+def _without_nothing(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without named entries that are null: so a config laid over another takes one away."""
+    kept = dict(raw)
+    for group in ("datasets", "models", "samplers"):
+        if isinstance(entries := raw.get(group), Mapping):
+            kept[group] = {name: entry for name, entry in entries.items() if entry is not None}
+    return kept
 
 
 SENTENCES = {

@@ -14,6 +14,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from prdit.data.quality import Excluded, QualityRow
 from prdit.data.scan import Scan
 from prdit.data.slices import parse_slice
+from prdit.data.sources.verified import files_of
 from prdit.data.stack import assemble
 from prdit.errors import UserError
 
@@ -59,13 +60,22 @@ def read_series(folder: Path, series_uid: str | None = None) -> Scan:
         raise Excluded(error.reason, error.quality or quality) from error.__cause__
 
 
-def _read_folder(folder: Path) -> _Folder:
+def series_in(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """PatientID of every CT series of a folder by SeriesInstanceUID, and files that are broken.
+
+    Only headers are read.
+    """
+    content = _read_folder(folder, pixels=False)
+    return {uid: _text(ct[0][1], "PatientID") for uid, ct in content.ct.items()}, content.broken
+
+
+def _read_folder(folder: Path, *, pixels: bool = True) -> _Folder:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}")
-    paths = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    paths = files_of(folder)
     content = _Folder(ct={}, other={}, broken=[], n_files=len(paths))
     for path in paths:
-        header = _read_file(path)
+        header = _read_file(path, pixels)
         if header is None:
             if path.suffix.lower() == ".dcm":
                 content.broken.append(path.name)
@@ -78,10 +88,10 @@ def _read_folder(folder: Path) -> _Folder:
     return content
 
 
-def _read_file(path: Path) -> Dataset | None:
+def _read_file(path: Path, pixels: bool) -> Dataset | None:
     """The parsed file, empty if it breaks off; None if it does not even claim to be DICOM."""
     try:
-        return pydicom.dcmread(path, specific_tags=_ELEMENTS)
+        return pydicom.dcmread(path, specific_tags=_ELEMENTS, stop_before_pixels=not pixels)
     except InvalidDicomError:
         return None
     except Exception:  # noqa: BLE001 - a damaged file can make the parser fail in any way

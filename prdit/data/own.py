@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prdit.config.data import Grid
 from prdit.data.preprocess import preprocess_series
 from prdit.data.quality import write_rows
 from prdit.data.volume import write_nifti
@@ -28,7 +29,7 @@ def preprocess_own(scan: Path, out: Path, series: str | None, size: int, spacing
         raise UserError("--size must lie within 8 and 1024, --spacing-mm within 0.1 and 50")
     if out.resolve().is_relative_to(scan.resolve()):
         raise UserError(f"the output {out} lies in the input, which is never written to")
-    volume, row = preprocess_series(scan, size, spacing_mm, series)
+    volume, row = preprocess_series(scan, Grid(size=size, spacing_mm=spacing_mm), series)
     if volume is None:
         raise UserError(f"{scan} cannot be used: {row.reason}")
     write_nifti(out, volume)

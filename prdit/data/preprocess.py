@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from prdit.config.data import Array, Grid
 from prdit.data.anatomy import body_share, lung_mask, lung_ml
+from prdit.data.arrays import read_array
 from prdit.data.dicom import read_series
 from prdit.data.quality import Excluded, Facts, QualityRow, voxels_sha256, write_rows
-from prdit.data.sources.verified import read_verified
 from prdit.data.resample import as_released, cube_origin, to_cube
 from prdit.data.scan import Scan, read_image
+from prdit.data.sources.verified import RawScan, check_unchanged, read_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError
 from prdit.recipes import PreprocessRecipe
 
 _COARSE_MM = 3.0
 """Anatomy is measured on a subgrid of about this spacing: fine enough for lungs, and fast."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Ids become names of files; one from a header may hold anything."""
 
 
 def preprocess_series(
-    source: Path,
-    size: int,
-    spacing_mm: float,
-    series_uid: str | None = None,
-    *,
-    method: str = "linear",
+    source: Path, grid: Grid, series_uid: str | None = None, array: Array | None = None
 ) -> tuple[Volume | None, QualityRow]:
-    """Read a DICOM folder or an image file and resample it to a cube of size^3 voxels.
+    """Read a DICOM folder, an image file or a bare array and resample it to a cube.
 
     Args:
-        method: "linear", or "released" for the released code's way.
+        array: what an .npz file does not say of itself.
 
     Returns:
         The volume and its row; no volume if the row says excluded.
@@ -43,11 +43,14 @@ def preprocess_series(
         UserError: the source itself is wrong (missing, empty, or an unclear choice of series).
     """
     known = QualityRow(series_uid=series_uid or "")
-    resample = as_released if method == "released" else to_cube
     try:
-        scan = read_series(source, series_uid) if source.is_dir() else read_image(source)
+        scan = _read(source, series_uid, array)
         known = scan.quality
-        volume = resample(scan, size, spacing_mm)
+        lung_xyz = _lung_points(scan)
+        scan = _aimed(scan, lung_xyz, grid)
+        volume = (as_released if grid.method == "released" else to_cube)(
+            scan, grid.size, grid.spacing_mm
+        )
     except Excluded as error:
         return None, replace(error.quality or known, status="excluded", reason=error.reason)
     row = replace(
@@ -55,46 +58,52 @@ def preprocess_series(
         series_uid=scan.quality.series_uid or series_uid or "",
         status="fixed" if scan.flags else "ok",
         flags="; ".join(scan.flags),
-        lung_kept=_lung_kept(scan, size, spacing_mm),
-        pad_fraction=_pad_fraction(scan, size, spacing_mm),
+        lung_kept=_lung_kept(scan, lung_xyz, grid),
+        pad_fraction=_pad_fraction(scan, grid.size, grid.spacing_mm),
         **_output_facts(volume),
     )
     return volume, row
 
 
+def _read(source: Path, series_uid: str | None, array: Array | None) -> Scan:
+    if source.is_dir():
+        return read_series(source, series_uid)
+    return read_image(source) if array is None else read_array(source, array)
+
+
 def run(recipe: PreprocessRecipe, *, verified: Path, quality: Path) -> None:
-    """Preprocess the series of one shard, and write their rows last.
+    """Preprocess the scans of one shard one by one, and write their rows last.
 
     Args:
-        verified: list of the shard's series, beside their folders.
-        quality: CSV of a row per series; the volumes lie beside it.
+        verified: list of the shard's scans.
+        quality: CSV of a row per scan; the volumes lie beside it as <scan id>.nii.gz.
+
+    Raises:
+        UserError: a scan has changed since it was verified.
     """
-    series = read_verified(verified).items()
-    size, spacing_mm, method = recipe.grid.size, recipe.grid.spacing_mm, recipe.grid.method
-    rows = preprocess_shard(series, quality.parent, size, spacing_mm, method=method)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # jobs run side by side, one per core
+    rows = []
+    for scan, content in read_verified(verified):
+        check_unchanged(scan, content)
+        volume, row = preprocess_scan(scan, recipe.grid, recipe.array)
+        if volume is not None:
+            write_nifti(quality.parent / f"{row.series_uid}.nii.gz", volume)
+        rows.append(row)
     write_rows(quality, rows)
 
 
-def preprocess_shard(
-    series: Iterable[tuple[str, Path]],
-    out_folder: Path,
-    size: int,
-    spacing_mm: float,
-    *,
-    method: str = "linear",
-) -> list[QualityRow]:
-    """Preprocess (series UID, folder) pairs one by one into out_folder/<series UID>.nii.gz."""
-    out_folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for series_uid, folder in series:
-        try:
-            volume, row = preprocess_series(folder, size, spacing_mm, series_uid, method=method)
-        except UserError as error:  # one hopeless folder must not stop the others
-            volume, row = None, QualityRow(series_uid, status="excluded", reason=str(error))
-        if volume is not None:
-            write_nifti(out_folder / f"{series_uid}.nii.gz", volume)
-        rows.append(row)
-    return rows
+def preprocess_scan(
+    scan: RawScan, grid: Grid, array: Array | None = None
+) -> tuple[Volume | None, QualityRow]:
+    """A scan's volume, if it can be used, and its row, in any case."""
+    try:
+        if not _NAME.fullmatch(scan.scan_id):
+            raise UserError("its id holds characters that the name of a file should not")
+        volume, row = preprocess_series(scan.path, grid, scan.scan_id, array)
+    except UserError as error:  # one hopeless folder must not stop the others
+        volume, row = None, QualityRow(status="excluded", reason=str(error))
+    patient = scan.patient_id or row.patient_id or row.study_uid or scan.scan_id
+    return volume, replace(row, series_uid=scan.scan_id, patient_id=patient)
 
 
 def _output_facts(volume: Volume) -> Facts:
@@ -123,15 +132,29 @@ def _coarse(
     return hu[::a, ::b, ::c], (a * z, b * y, c * x)
 
 
-def _lung_kept(scan: Scan, size: int, spacing_mm: float) -> float | None:
-    """Share of the lung voxels of the whole scan inside the cube; None if there is no lung."""
-    stride_xyz = _strides(scan.spacing_xyz)
+def _lung_points(scan: Scan) -> NDArray[np.float64]:
+    """[n, 3], places in the scan's lungs in patient coordinates (x, y, z), on a coarse grid."""
     lung = lung_mask(*_coarse(scan.hu, scan.spacing_xyz[::-1]))
-    lung_xyz = np.argwhere(lung)[:, ::-1] * stride_xyz
+    return scan.to_patient(np.argwhere(lung)[:, ::-1] * _strides(scan.spacing_xyz))
+
+
+def _aimed(scan: Scan, lung_xyz: NDArray[np.float64], grid: Grid) -> Scan:
+    """The scan with the middle that its cube is cut around."""
+    if grid.crop == "center":
+        return scan
+    if len(lung_xyz) == 0:
+        flag = "no lung found: the cube is cut around the middle of the scan"
+        return replace(scan, flags=(*scan.flags, flag))
+    box = np.stack([lung_xyz.min(axis=0), lung_xyz.max(axis=0)])
+    return replace(scan, middle_xyz=tuple(box.mean(axis=0).tolist()))
+
+
+def _lung_kept(scan: Scan, lung_xyz: NDArray[np.float64], grid: Grid) -> float | None:
+    """Share of the lung voxels of the whole scan inside the cube; None if there is no lung."""
     if len(lung_xyz) == 0:
         return None
-    from_centre = scan.to_patient(lung_xyz) - scan.centre_xyz
-    return float((np.abs(from_centre) <= size * spacing_mm / 2).all(axis=1).mean())
+    half = grid.size * grid.spacing_mm / 2
+    return float((np.abs(lung_xyz - scan.centre_xyz) <= half).all(axis=1).mean())
 
 
 def _pad_fraction(scan: Scan, size: int, spacing_mm: float) -> float:

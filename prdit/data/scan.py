@@ -32,6 +32,8 @@ class Scan:
     """Centre of voxel [0, 0, 0] in mm."""
     direction: NDArray[np.float64]
     """[3, 3]; its columns are the patient directions of image x, y, z."""
+    middle_xyz: tuple[float, float, float] | None = None
+    """What a cube is cut around, in patient coordinates, mm; None: the middle of the scan."""
     flags: tuple[str, ...] = ()
     """What was mended, in plain words."""
     quality: QualityRow = field(default_factory=QualityRow)
@@ -57,7 +59,9 @@ class Scan:
 
     @property
     def centre_xyz(self) -> NDArray[np.float64]:
-        """Middle of the scanned box in patient coordinates, mm."""
+        """What a cube is cut around in patient coordinates, mm."""
+        if self.middle_xyz is not None:
+            return np.array(self.middle_xyz)
         return self.to_patient((np.array(self.hu.shape[::-1]) - 1) / 2)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from prdit.config import Window
-from prdit.data.ledger import FIELDS
+from prdit.data.ledger import FIELDS, cohort
 from prdit.data.quality import voxels_sha256
 from prdit.data.volume import average_pool, quantile_window, read_nifti, to_window
 from prdit.files import atomic, damaged, read_csv, read_json, sha256, write_json
@@ -37,6 +37,8 @@ class Store:
     spacing_mm: float
     sha256: str
     """Of the array's file."""
+    cohort: str
+    """Digest of the usable series, their patients and the split."""
 
     def volume(self, i: int) -> np.ndarray:
         """float32 [S, S, S] in [-1, 1]."""
@@ -59,8 +61,8 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
     Args:
         split: the usable series, as the ledger writes it.
         array: the .npy file to write.
-        index: JSON beside it: series, parts, window, spacing, sha256 of the array; `highs` are
-            the upper bounds of the volumes, the window's own unless it has a quantile.
+        index: JSON beside it: series, parts, window, spacing, cohort, sha256 of the array; `highs`
+            are the upper bounds of the volumes, the window's own unless it has a quantile.
     """
     rows = read_csv(split, FIELDS)
     spacing, highs = 0.0, []
@@ -88,6 +90,7 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
         "highs": highs,
         "spacing_mm": spacing,
         "sha256": digest,
+        "cohort": cohort(rows),
     }
     write_json(index, about)
 
@@ -106,7 +109,7 @@ def open_store(array: Path) -> Store:
     Raises:
         UserError: either file is missing or damaged, or they do not belong together.
     """
-    keys = ("series", "parts", "window", "highs", "spacing_mm", "sha256")
+    keys = ("series", "parts", "window", "highs", "spacing_mm", "sha256", "cohort")
     about = read_json(array.with_suffix(".json"), *keys)
     if not array.is_file() or sha256(array) != about["sha256"]:
         raise damaged(array, "it is not what its .json tells of")
@@ -120,4 +123,5 @@ def open_store(array: Path) -> Store:
         nominal=any(own != high for own in about["highs"]),
         spacing_mm=about["spacing_mm"],
         sha256=about["sha256"],
+        cohort=about["cohort"],
     )

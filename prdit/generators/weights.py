@@ -32,7 +32,7 @@ def save(
     Args:
         averaged: what sampling uses, the whole state of the network.
         raw: the same as trained; only what differs is written.
-        about: of the volumes it makes: window, nominal_hu, spacing_mm.
+        about: of the volumes it makes: window, nominal_hu, spacing_mm, cohort.
 
     Raises:
         UserError: a weight is not finite, or the file cannot be written.

@@ -57,9 +57,9 @@ def run(
     if any("oom" in read_json(card) for card in cards):
         write(features, FeatureSet(np.empty((0, 0), np.float32), [], about | {"oom": True}))
         return
-    volumes, names, window = real_volumes(real) if real else generated_volumes(cards)
+    volumes, names, made_from = real_volumes(real) if real else generated_volumes(cards)
     found = np.stack(list(extract(network, volumes, batch)))
-    card = about | {"window": window, "volumes": len(names)}
+    card = about | made_from | {"volumes": len(names)}
     write(features, FeatureSet(found, names, card))
     print(f"features of {len(names)} volumes by {about['network']}")
 
@@ -81,20 +81,22 @@ def load_network(recipe: FeaturesRecipe) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def real_volumes(array: Path) -> tuple[Iterator[np.ndarray], list[str], list[float]]:
-    """The store's volumes, rounded to whole HU as generated ones are; their ids; the window."""
+def real_volumes(array: Path) -> tuple[Iterator[np.ndarray], list[str], dict[str, Any]]:
+    """The store's volumes, rounded to whole HU as generated ones are; their ids; window, cohort."""
     store = open_store(array)
     low, high = store.window
     hu = (from_window(store.volume(i), low, high) for i in range(len(store.series)))
-    return (to_window(volume, low, high) for volume in hu), store.series, [low, high]
+    made_from = {"window": [low, high], "cohort": store.cohort}
+    return (to_window(volume, low, high) for volume in hu), store.series, made_from
 
 
-def generated_volumes(cards: list[Path]) -> tuple[Iterator[np.ndarray], list[str], list[float]]:
-    """The samples that cards name, their file names, and the window."""
+def generated_volumes(cards: list[Path]) -> tuple[Iterator[np.ndarray], list[str], dict[str, Any]]:
+    """The samples that cards name, their file names; window, and the cohort trained on if known."""
     told = {path: read_json(path, "files", "window") for path in cards}
     low, high = told[cards[0]]["window"]
     volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
-    return volumes, [name for card in told.values() for name in sorted(card["files"])], [low, high]
+    made_from = {"window": [low, high], "cohort": told[cards[0]].get("cohort")}
+    return volumes, [name for card in told.values() for name in sorted(card["files"])], made_from
 
 
 def write(path: Path, found: FeatureSet) -> None:

@@ -35,7 +35,8 @@ def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path)
     keys = ("dataset", "size", "model", "sampler", "seed")
     about = {key: getattr(recipe, key) for key in keys}
     sizes = {"reference": len(reference), "volumes": len(other)}
-    write_json(score, {**about, "metrics": values, "card": {**card, **sizes}})
+    made_from = {**card, **sizes, "cohort": reals.card["cohort"]}
+    write_json(score, {**about, "metrics": values, "card": made_from})
 
 
 def floor_sets(features: np.ndarray, reference: int, volumes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,8 +58,13 @@ def floor_sets(features: np.ndarray, reference: int, volumes: int) -> tuple[np.n
 
 
 def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None:
-    """Raise UserError unless both were windowed alike and went through the same network."""
-    keys = ("network", "network_sha256", *(() if "oom" in samples.card else ("window",)))
+    """Raise UserError unless both are of one cohort, windowed alike, and of the same network.
+
+    Samples that were drawn elsewhere know no cohort.
+    """
+    keys = ["network", "network_sha256"]
+    if "oom" not in samples.card:
+        keys += ["window"] if samples.card["cohort"] is None else ["window", "cohort"]
     for key in keys:
         mine, its = samples.card[key], reals.card[key]
         if mine != its:

@@ -10,7 +10,7 @@ import pandas as pd
 from prdit.files import atomic, read_json
 
 COLUMNS = ["dataset", "size", "model", "sampler", "seed", "metric", "value"]
-CARD = ["network", "volumes", "reference", "device", "precision", "oom", "card"]
+CARD = ["network", "volumes", "reference", "device", "precision", "oom", "cohort", "card"]
 
 
 def run(*, scores: list[Path], table: Path) -> None:

@@ -100,7 +100,13 @@ def run(
         if group.first:
             weights_file.save_nothing(weights, recipe, asked)
     if group.first:
-        told |= {"sha256": sha256(weights), "key": states.key, **states.adopted(), **machine(group)}
+        told |= {
+            "sha256": sha256(weights),
+            "cohort": store.cohort,
+            "key": states.key,
+            **states.adopted(),
+            **machine(group),
+        }
         copy_or_empty(states.folder / LOG, history)
         write_json(record, told)
 
@@ -121,7 +127,12 @@ def result(generator: Generator, state: State, store: Store) -> dict[str, Any]:
 
 def volumes_of(store: Store) -> dict[str, Any]:
     """What there is to say of the volumes that a generator makes."""
-    return {"window": store.window, "nominal_hu": store.nominal, "spacing_mm": store.spacing_mm}
+    return {
+        "window": store.window,
+        "nominal_hu": store.nominal,
+        "spacing_mm": store.spacing_mm,
+        "cohort": store.cohort,
+    }
 
 
 def machine(group: Processes) -> dict[str, Any]:

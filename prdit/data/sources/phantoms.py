@@ -1,21 +1,59 @@
-"""A collection of thorax phantoms as DICOM series, standing where a real collection would."""
+"""A collection of thorax phantoms where a real one would stand: as DICOM, or as RAD-ChestCT is."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
+import numpy as np
+
+from prdit.data.arrays import AIR_AND_BONE_HU
 from prdit.data.phantom.dicom_writer import write_series
 from prdit.data.phantom.thorax import acquisition, thorax
-from prdit.data.sources.verified import write_verified
+from prdit.data.sources.patients import METADATA, PATIENT, SCAN, read_patients
+from prdit.data.sources.verified import RawScan, write_verified
+from prdit.files import atomic
 from prdit.recipes import PhantomRecipe
+
+_FIELD_MM = 370.0
+"""About what the scans of RAD-ChestCT measure along each axis."""
 
 
 def run(recipe: PhantomRecipe, *, verified: Path) -> None:
-    """Write subjects first .. first + count - 1, a folder each beside the file `verified`."""
-    series = {}
-    for index in range(recipe.first, recipe.first + recipe.count):
+    """Write subjects first .. first + count - 1 beside the file `verified`."""
+    write = _as_rad_chestct if recipe.source.format == "npz" else _as_dicom
+    write_verified(verified, write(recipe, verified.parent))
+
+
+def _as_dicom(recipe: PhantomRecipe, folder: Path) -> list[RawScan]:
+    """A folder of DICOM files for each subject."""
+    scans = []
+    for index in _subjects(recipe):
         spacing, shape = acquisition(recipe.source.seed, index, recipe.source.voxel_mm)
         volume = thorax(recipe.source.seed, index, spacing, shape)
         patient = f"PHANTOM-{recipe.source.seed}-{index:04d}"
-        series[write_series(verified.parent / patient, volume, patient_id=patient)] = patient
-    write_verified(verified, series)
+        scans.append(
+            RawScan(write_series(folder / patient, volume, patient_id=patient), folder / patient)
+        )
+    return scans
+
+
+def _as_rad_chestct(recipe: PhantomRecipe, folder: Path) -> list[RawScan]:
+    """An npz for each scan, from head to feet, and a CSV that tells whose: two per patient."""
+    names = {index: f"trn{index:05d}" for index in _subjects(recipe)}
+    spacing = recipe.source.voxel_mm
+    shape = (round(_FIELD_MM / spacing),) * 3
+    for index, name in names.items():
+        hu = thorax(recipe.source.seed, index, (spacing,) * 3, shape).hu
+        with atomic(folder / f"{name}.npz") as partial, partial.open("wb") as file:
+            np.savez_compressed(file, ct=np.clip(hu[::-1], *AIR_AND_BONE_HU))
+    with atomic(folder / METADATA) as partial, partial.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow((SCAN, PATIENT))
+        table.writerows((f"{name}.npz", f"MRN{index // 2:05d}") for index, name in names.items())
+    patients = read_patients(folder / METADATA, SCAN, PATIENT)
+    return [RawScan(name, folder / f"{name}.npz", patients[name]) for name in names.values()]
+
+
+def _subjects(recipe: PhantomRecipe) -> range:
+    return range(recipe.first, recipe.first + recipe.count)

@@ -1,0 +1,109 @@
+"""What a person asks for by hand: verbs that are no steps of the workflow."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from prdit.errors import UserError
+
+
+def fetch(words: Sequence[str]) -> None:
+    """Raw scans, where nodes of a cluster have no internet: `prdit fetch lidc`."""
+    parser = argparse.ArgumentParser(
+        "prdit fetch",
+        description="Download a data set of the config shard by shard, as the workflow would. What"
+        " is there and whole is kept; Snakemake finds it done.",
+    )
+    parser.add_argument("dataset", help="name of a data set in the config")
+    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
+    arguments = parser.parse_args(words)
+    from prdit.config.checks import suggest
+    from prdit.config.file import load_file
+    from prdit.downloads import fetch_all
+
+    config, name = load_file(arguments.config), arguments.dataset
+    if name not in config.datasets:
+        raise UserError(f"the data set '{name}' is not defined{suggest(name, config.datasets)}")
+    fetch_all(config, name)
+
+
+def preprocess(words: Sequence[str]) -> None:
+    """Your own CT: `prdit preprocess SCAN OUT.nii.gz`."""
+    parser = argparse.ArgumentParser(
+        "prdit preprocess", description="Resample one CT to a cube in HU; its facts go to a CSV."
+    )
+    parser.add_argument("scan", type=Path, help="folder of one DICOM series, or an image file")
+    parser.add_argument("out", type=Path, help="NIfTI to write, ending in .nii.gz or .nii")
+    parser.add_argument("--series", help="SeriesInstanceUID, where the folder holds several")
+    parser.add_argument("--size", type=int, default=256, help="voxels per edge (256)")
+    parser.add_argument("--spacing-mm", type=float, default=1.0, help="voxel size (1.0)")
+    from prdit.data.own import preprocess_own
+
+    preprocess_own(**vars(parser.parse_args(words)))
+
+
+def convert(words: Sequence[str]) -> None:
+    """Weights of the released code: `prdit convert CHECKPOINT OUT.safetensors --size 128`."""
+    parser = argparse.ArgumentParser(
+        "prdit convert", description="A checkpoint of the released code as a weights file."
+    )
+    parser.add_argument("checkpoint", type=Path, help=".pt of the released code, or .safetensors")
+    parser.add_argument("out", type=Path, help="weights file to write, .safetensors")
+    parser.add_argument("--size", type=int, required=True, help="edge in voxels it was trained on")
+    parser.add_argument("--heads", type=int, help="only for widths that were not released")
+    parser.add_argument("--raw", action="store_true", help="weights before averaging")
+    parser.add_argument("--noise-std", type=float, default=0.5, help="of eps (0.5)")
+    parser.add_argument(
+        "--window",
+        type=float,
+        nargs=2,
+        default=(-1000.0, 1000.0),
+        metavar=("LOW", "HIGH"),
+        help="nominal HU of -1 and 1 (-1000 1000)",
+    )
+    parser.add_argument("--spacing-mm", type=float, help="voxel size (256 / size)")
+    from prdit.generators.convert import convert as convert_checkpoint
+
+    convert_checkpoint(**vars(parser.parse_args(words)))
+
+
+def describe(words: Sequence[str]) -> None:
+    """Parameters, operations and memory of a model: `prdit describe MODEL`."""
+    parser = argparse.ArgumentParser("prdit describe", description=describe.__doc__)
+    parser.add_argument("model", help="name of a model in the config")
+    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
+    parser.add_argument("--size", type=int, default=128, help="edge of the volumes (128)")
+    arguments = parser.parse_args(words)
+    from prdit.config.checks import check_model
+    from prdit.config.file import load_file
+    from prdit.generators.describe import describe as parts
+    from prdit.generators.describe import in_words
+
+    config, name, size = load_file(arguments.config), arguments.model, arguments.size
+    try:
+        check_model(config, name, size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    print(in_words(name, size, parts(config.models[name], size, config.base(name))))
+
+
+def schema(words: Sequence[str]) -> None:
+    """Print the JSON schema of the config, made from its models."""
+    import json
+
+    from prdit.config import Config
+
+    argparse.ArgumentParser("prdit schema", description=schema.__doc__).parse_args(words)
+    print(json.dumps(Config.model_json_schema(), indent=1, sort_keys=True))
+
+
+BY_HAND = {
+    "fetch": fetch,
+    "preprocess": preprocess,
+    "convert": convert,
+    "describe": describe,
+    "schema": schema,
+}
+"""Verbs that are no steps of the workflow."""

@@ -1,0 +1,55 @@
+"""The list of a record's scans: one request for all jobs, and whose scan is whose."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from prdit.data.sources.patients import METADATA, PATIENT, SCAN, read_patients, whose
+from prdit.data.sources.verified import RawScan
+from prdit.data.sources.zenodo import Record
+from prdit.errors import UserError
+from prdit.files import atomic
+from prdit.recipes import RecordRecipe
+
+COLUMNS = ("scan_id", "patient_id", "file", "bytes", "md5")
+
+
+def run(recipe: RecordRecipe, *, manifest: Path) -> None:
+    """List the .npz files of a record by name, each with its patient.
+
+    Raises:
+        UserError: not allowed, not as many scans as planned for, or a scan without a patient.
+    """
+    record = Record(recipe.url, recipe.record)
+    about = record.about()
+    rights = [str(one.get("title", one)) for one in about.get("metadata", {}).get("rights", [])]
+    access = about.get("access", {}).get("status", "unknown")
+    print(f"{record.page}: access {access}, licence {', '.join(rights) or 'not stated'}")
+    files = record.files()
+    scans = sorted(name for name in files if re.fullmatch(r"[A-Za-z0-9_-]+\.npz", name))
+    if len(scans) != recipe.scans:
+        raise UserError(
+            f"{record.page} holds {len(scans)} scans, and jobs were planned for {recipe.scans};"
+            f" write `scans: {len(scans)}` into the source of the data set"
+        )
+    if METADATA not in files:
+        raise UserError(f"{record.page} has no {METADATA}, which tells the patients")
+    table = manifest.with_name(METADATA)
+    record.download(METADATA, files[METADATA]["size"], _md5(files[METADATA]), table)
+    patients = read_patients(table, SCAN, PATIENT)
+    with atomic(manifest) as partial, partial.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        for name in scans:
+            scan_id = name.removesuffix(".npz")
+            patient = whose(RawScan(scan_id, Path(name)), patients, METADATA)
+            rows.writerow((scan_id, patient, name, files[name]["size"], _md5(files[name])))
+
+
+def _md5(entry: dict[str, str | int]) -> str:
+    kind, _, value = str(entry["checksum"]).partition(":")
+    if kind != "md5" or not re.fullmatch("[0-9a-f]{32}", value):
+        raise UserError(f"a file of the record has the checksum {entry['checksum']!r}, no MD5")
+    return value

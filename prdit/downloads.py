@@ -1,0 +1,37 @@
+"""A whole data set by hand: the files that the workflow's rules make, shard after shard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prdit import recipes, shards
+from prdit.config import Config, ImagingDataCommons, Zenodo
+from prdit.data.sources import idc, record_list, record_scans
+from prdit.errors import UserError
+
+
+def fetch_all(config: Config, dataset: str) -> None:
+    """Download what is missing of a data set of the Imaging Data Commons or of Zenodo.
+
+    Raises:
+        UserError: another kind of source, or a download failed.
+    """
+    source, raw = config.datasets[dataset].source, Path(config.raw_folder, dataset)
+    if not isinstance(source, ImagingDataCommons | Zenodo):
+        raise UserError(
+            f"datasets.{dataset} is of kind {source.kind}: there is nothing to download"
+        )
+    manifest = raw / "manifest.csv"
+    if isinstance(source, Zenodo) and not manifest.is_file():
+        told = shards.record_recipe(config, dataset)
+        record_list.run(recipes.RecordRecipe.model_validate_json(told), manifest=manifest)
+    for shard in shards.shards(config, dataset):
+        verified = raw / shard / "verified.json"
+        if not verified.is_file():
+            told = shards.raw_recipe(config, dataset, shard)
+            if isinstance(source, Zenodo):
+                recipe = recipes.DownloadRecipe.model_validate_json(told)
+                record_scans.run(recipe, manifest=manifest, verified=verified)
+            else:
+                idc.run(recipes.FetchRecipe.model_validate_json(told), verified=verified)
+        print(f"{verified}: complete", flush=True)

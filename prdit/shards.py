@@ -1,0 +1,124 @@
+"""How each data set is divided into jobs, and the recipes of those.
+
+Every number of jobs is known before the first job runs, so that the plan never waits for data. Like
+`prdit.experiments`, of which this is the data's part: no torch, and no files but manifests and the
+names in folders of a user's own scans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cache
+from pathlib import Path
+
+from prdit import recipes
+from prdit.config import Config, Dicom, Entry, Folder, ImagingDataCommons, Nifti, Npz, Zenodo
+from prdit.data.sources.listing import stamp, units
+from prdit.errors import UserError
+from prdit.files import read_csv, sha256
+
+MANIFEST = ("series_uid", "patient_id", "crdc_series_uuid", "files", "bytes")
+"""Columns of a manifest of the Imaging Data Commons."""
+
+
+def numbered(total: int, each: int) -> list[str]:
+    """Numbers of the jobs that share `total` things out, `each` of them to a job."""
+    return [f"{i:03d}" for i in range(math.ceil(total / each))]
+
+
+def extent(number: str, total: int, each: int) -> dict[str, int]:
+    """The first of the things that the job of this number has, and how many."""
+    first = int(number) * each
+    return {"first": first, "count": min(each, total - first)}
+
+
+def shards(config: Config, dataset: str) -> list[str]:
+    """Portions that a data set is fetched and preprocessed in."""
+    return numbered(scan_count(config, dataset), config.datasets[dataset].source.series_per_job)
+
+
+def scan_count(config: Config, dataset: str) -> int:
+    """Number of scans of a data set; of a folder of DICOM files, the number of its folders."""
+    source = config.datasets[dataset].source
+    if isinstance(source, ImagingDataCommons):
+        return len(_manifest(source.manifest))
+    if isinstance(source, Zenodo):
+        return source.scans
+    if isinstance(source, Folder):
+        return len(units(Path(source.folder), source.kind))
+    return source.count
+
+
+@cache
+def _manifest(path: str) -> list[dict[str, str]]:
+    return read_csv(Path(path), MANIFEST)
+
+
+def check_sources(config: Config) -> None:
+    """Raise UserError unless every manifest and folder is there and holds scans."""
+    for name, dataset in config.datasets.items():
+        if scan_count(config, name) == 0:
+            raise UserError(f"datasets.{name}.source holds no scans: {dataset.source!r}")
+
+
+def raw_recipe(config: Config, dataset: str, shard: str) -> str:
+    """Recipe of the job that gets, makes or looks through one shard of raw scans."""
+    source = config.datasets[dataset].source
+    part = extent(shard, scan_count(config, dataset), source.series_per_job)
+    if isinstance(source, ImagingDataCommons):
+        digest = sha256(Path(source.manifest))
+        return _json(
+            recipes.FetchRecipe(
+                manifest=source.manifest,
+                manifest_sha256=digest,
+                endpoints=source.endpoints,
+                **part,
+            )
+        )
+    if isinstance(source, Zenodo):
+        return _json(recipes.DownloadRecipe(url=source.url, record=source.record, **part))
+    if isinstance(source, Dicom | Nifti | Npz):
+        return _json(_folder_recipe(source, **part))
+    return _json(recipes.PhantomRecipe(source=source, **part))
+
+
+def _folder_recipe(source: Dicom | Nifti | Npz, first: int, count: int) -> recipes.FolderRecipe:
+    folder = Path(source.folder)
+    chosen = units(folder, source.kind)[first : first + count]
+    digest = hashlib.sha256("".join(stamp(folder / unit) for unit in chosen).encode())
+    if source.patients is not None:
+        digest.update(sha256(Path(source.patients.file)).encode())
+    return recipes.FolderRecipe(source=source, units=chosen, listing_sha256=digest.hexdigest())
+
+
+def record_recipe(config: Config, dataset: str) -> str:
+    """Recipe of the list of a record's files."""
+    source = config.datasets[dataset].source
+    assert isinstance(source, Zenodo)
+    return _json(recipes.RecordRecipe(url=source.url, record=source.record, scans=source.scans))
+
+
+def preprocess_recipe(config: Config, dataset: str) -> str:
+    """Recipe of the resampling of a shard."""
+    chosen = config.datasets[dataset]
+    return _json(recipes.PreprocessRecipe(grid=chosen.grid, array=chosen.source.bare()))
+
+
+def ledger_recipe(config: Config, dataset: str) -> str:
+    """Recipe of the split by patient."""
+    chosen = config.datasets[dataset]
+    known = None if isinstance(chosen.source, Folder) else scan_count(config, dataset)
+    return _json(
+        recipes.LedgerRecipe(series=known, split=chosen.split, max_excluded=chosen.max_excluded)
+    )
+
+
+def pack_recipe(config: Config, dataset: str, size: str) -> str:
+    """Recipe of the packing of volumes of one size."""
+    window = config.datasets[dataset].window
+    return _json(recipes.PackRecipe(size=int(size), window=window))
+
+
+def _json(recipe: Entry) -> str:
+    return recipe.model_dump_json()
