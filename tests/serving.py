@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+PORTION = 1 << 18
 TOKEN = "personal-secret-0123"
 SHARE_LINK = "eyJhbGciOiJ.eyJpZCI6IjE.c2VjcmV0"
 
@@ -25,11 +27,10 @@ class Server:
     faults: dict[str, list[str]] = field(default_factory=dict)
     """By a part of the request's path: faults, one for each request, until there are no more."""
     restricted: bool = True
+    slow: bool = False
     url: str = ""
     asked: list[str] = field(default_factory=list)
     """Method, path with query, and range of every request."""
-    busy: int = 0
-    most_busy: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fault(self, path: str) -> str:
@@ -75,7 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            for start in range(0, len(body), PORTION):
+                self.wfile.write(body[start : start + PORTION])
+                time.sleep(0.1 if self.held.slow else 0)
 
     def give(self, content: bytes, fault: str, **headers: str) -> None:
         """A file, or the range of it that was asked for; `close` breaks off half-way."""

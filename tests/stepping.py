@@ -62,6 +62,7 @@ def store(folder: Path) -> Path:
         "parts": ["train", "train", "held-out"],
         "window": [-1000.0, 400.0],
         "highs": [400.0] * 3,
+        "cohort": "c0",
         "spacing_mm": 32.0,
         "sha256": digest,
     }

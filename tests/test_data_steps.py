@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from prdit.config import Grid, Phantom, Split, Window
 from prdit.data import ledger, preprocess, store
 from prdit.data.quality import QualityRow, read_rows, voxels_sha256, write_rows
 from prdit.data.sources import idc, phantoms
-from prdit.data.sources.verified import read_verified, write_verified
+from prdit.data.sources.verified import RawScan, check_unchanged, read_verified, write_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError
 from prdit.recipes import LedgerRecipe, PackRecipe, PhantomRecipe, PreprocessRecipe
@@ -31,14 +32,15 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     verified = folder / "raw" / "verified.json"
     phantoms.run(PhantomRecipe(source=SOURCE, first=1, count=2), verified=verified)
     quality = folder / "volumes" / "quality.csv"
-    recipe = PreprocessRecipe(grid=Grid(size=32, spacing_mm=8.0))
+    recipe = PreprocessRecipe(grid=Grid(size=32, spacing_mm=8.0), array=None)
     preprocess.run(recipe, verified=verified, quality=quality)
     return folder
 
 
 def test_phantoms_become_volumes_with_rows(shard: Path) -> None:
-    series = read_verified(shard / "raw" / "verified.json")
-    assert [folder.name for folder in series.values()] == ["PHANTOM-0-0001", "PHANTOM-0-0002"]
+    series = {scan.scan_id: scan for scan, _ in read_verified(shard / "raw" / "verified.json")}
+    names = sorted(scan.path.name for scan in series.values())
+    assert names == ["PHANTOM-0-0001", "PHANTOM-0-0002"]
     rows = read_rows(shard / "volumes" / "quality.csv")
     assert {row.series_uid for row in rows} == set(series)
     for row in rows:
@@ -55,18 +57,36 @@ def test_a_shard_is_the_same_wherever_it_is_made(shard: Path, tmp_path: Path) ->
         assert (tmp_path / path.relative_to(shard / "raw")).read_bytes() == path.read_bytes()
 
 
-def test_a_series_that_lost_files_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", ["unlink", "flip", "add"])
+def test_a_scan_that_has_changed_since_is_told(tmp_path: Path, change: str) -> None:
     (tmp_path / "series").mkdir()
     for name in "ab":
-        (tmp_path / "series" / f"{name}.dcm").touch()
-    write_verified(tmp_path / "verified.json", {"1.2.3": "series"})
-    assert read_verified(tmp_path / "verified.json") == {"1.2.3": tmp_path / "series"}
-    (tmp_path / "series" / "a.dcm").unlink()
-    with pytest.raises(UserError, match=r"has 1 files, 2 when it was verified; delete .*verified"):
-        read_verified(tmp_path / "verified.json")
+        (tmp_path / "series" / f"{name}.dcm").write_text(name)
+    write_verified(tmp_path / "verified.json", [RawScan("1.2.3", tmp_path / "series", "P")])
+    ((scan, content),) = read_verified(tmp_path / "verified.json")
+    assert scan == RawScan("1.2.3", tmp_path / "series", "P")
+    check_unchanged(scan, content)
+    victim = tmp_path / "series" / "a.dcm"
+    match change:
+        case "unlink":
+            victim.unlink()
+        case "flip":
+            victim.write_text("c")
+        case "add":
+            (tmp_path / "series" / "c.dcm").write_text("c")
+    with pytest.raises(UserError, match=r"is not what it was when it was verified .*; delete the"):
+        check_unchanged(scan, content)
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "", "{", '{"series": 3, "files": {}}'])
+def test_one_id_for_two_scans_is_told(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    scans = [RawScan("1.2", tmp_path / name) for name in "ab"]
+    with pytest.raises(UserError, match=r"scan 1.2 is there twice, in a and in b; take one"):
+        write_verified(tmp_path / "verified.json", scans)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "", "{", '{"scans": 3}', '{"scans": {"1.2": {}}}'])
 def test_a_damaged_list_of_series_is_told(text: str, tmp_path: Path) -> None:
     path = tmp_path / "verified.json"
     path.write_text(text)
@@ -85,9 +105,9 @@ def test_a_damaged_quality_table_is_told(content: bytes, tmp_path: Path) -> None
 def test_a_shard_that_lost_rows_is_told(tmp_path: Path) -> None:
     shards = make_collection(tmp_path, ["A", "B", "C", "D"])
     write_rows(shards[0], [])
-    recipe = LedgerRecipe(series=4, split=Split(held_out=0.4))
+    recipe = LedgerRecipe(series=4, split=Split(held_out=0.4), max_excluded=1)
     with pytest.raises(UserError, match=r"the shards tell of 2 series, not of all 4; delete"):
-        ledger.run(recipe, shards=shards, ledger=tmp_path / "q.csv", split=tmp_path / "split.csv")
+        ledger.run(recipe, shards=shards, **ledger_paths(tmp_path))
     assert not (tmp_path / "split.csv").exists()
 
 
@@ -120,11 +140,17 @@ def make_collection(folder: Path, patients: list[str], size: int = 16) -> list[P
 
 
 def make_split(folder: Path, patients: list[str], held_out: float = 0.25) -> Path:
-    split = folder / "split.csv"
-    recipe = LedgerRecipe(series=len(patients), split=Split(held_out=held_out, seed=0))
+    recipe = LedgerRecipe(
+        series=len(patients), split=Split(held_out=held_out, seed=0), max_excluded=0
+    )
     shards = make_collection(folder, patients)
-    ledger.run(recipe, shards=shards, ledger=folder / "quality.csv", split=split)
-    return split
+    ledger.run(recipe, shards=shards, **ledger_paths(folder))
+    return folder / "split.csv"
+
+
+def ledger_paths(folder: Path) -> dict[str, Path]:
+    names = {"ledger": "quality.csv", "split": "split.csv", "summary": "summary.json"}
+    return {key: folder / name for key, name in names.items()}
 
 
 def test_patients_are_split_not_series(tmp_path: Path) -> None:
@@ -148,10 +174,47 @@ def test_excluded_series_stay_in_the_ledger_and_leave_the_split(tmp_path: Path) 
     shards = make_collection(tmp_path, ["A", "B", "C", "D"])
     rows = read_rows(shards[0])
     write_rows(shards[0], [replace(rows[0], status="excluded", reason="broken"), *rows[1:]])
-    paths = {"ledger": tmp_path / "quality.csv", "split": tmp_path / "split.csv"}
-    ledger.run(LedgerRecipe(series=4, split=Split(held_out=0.4)), shards=shards, **paths)
+    paths = ledger_paths(tmp_path)
+    recipe = LedgerRecipe(series=4, split=Split(held_out=0.4), max_excluded=1)
+    ledger.run(recipe, shards=shards, **paths)
+    summary = json.loads(paths["summary"].read_text())
+    assert [summary[key] for key in ("series", "ok", "fixed", "excluded")] == [4, 3, 0, 1]
+    assert sum(summary["parts"].values()) == 3
+    with pytest.raises(UserError, match=r"1 of 4 series .* \(0\) allows: 1.0: broken"):
+        ledger.run(recipe.model_copy(update={"max_excluded": 0}), shards=shards, **paths)
+    with pytest.raises(UserError, match=r"1 of 4 series are excluded, .* \(0.24\) allows"):
+        ledger.run(recipe.model_copy(update={"max_excluded": 0.24}), shards=shards, **paths)
     assert len(read_rows(paths["ledger"])) == 4
     assert "1.0" not in [line.split(",")[0] for line in paths["split"].read_text().splitlines()]
+
+
+def test_one_series_in_two_shards_is_told(tmp_path: Path) -> None:
+    shards = make_collection(tmp_path, ["A", "B", "C", "D"])
+    write_rows(shards[1], [*read_rows(shards[1]), read_rows(shards[0])[0]])
+    recipe = LedgerRecipe(series=None, split=Split(held_out=0.4), max_excluded=0)
+    with pytest.raises(UserError, match=r"series 1.0 is there twice, in 000/1.0.nii.gz and"):
+        ledger.run(recipe, shards=shards, **ledger_paths(tmp_path))
+
+
+def test_the_cohort_tells_scans_patients_and_sides_apart() -> None:
+    row = {"series_uid": "1", "patient_id": "A", "part": "train", "file": "x", "sha256": "s"}
+    other = {**row, "series_uid": "2"}
+    base = ledger.cohort([row, other])
+    assert base == ledger.cohort([other, {**row, "file": "elsewhere"}])
+    for key in ("series_uid", "patient_id", "part", "sha256"):
+        assert ledger.cohort([{**row, key: "y"}, other]) != base
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"lung_ml": 4000.0, "lung_kept": 0.95}, ""),
+        ({"lung_ml": 400.0, "lung_kept": 1.0}, "400 ml of lung in the cube"),
+        ({"lung_ml": 4000.0, "lung_kept": 0.8}, "80 % of the lungs in the cube"),
+    ],
+)
+def test_odd_scans_are_pointed_at(facts: dict[str, float], said: str) -> None:
+    assert ledger.odd(QualityRow(status="ok", **facts)) == said
 
 
 def test_too_few_patients_to_split(tmp_path: Path) -> None:
@@ -190,39 +253,8 @@ def test_each_volume_has_its_own_window_where_the_released_code_is_followed() ->
     assert store.windowed(hu, Window())[1] == 400
 
 
-# Imaging Data Commons: what counts as fetched
-
-
-def manifest_row(folder: Path) -> idc.Series:
-    files = sorted(folder.glob("*.dcm"))
-    uid = next(iter(read_rows(folder.parents[1] / "volumes" / "quality.csv"))).series_uid
-    return idc.Series(uid, "P", "uuid", len(files), sum(f.stat().st_size for f in files))
-
-
-def test_only_whole_series_count_as_fetched(shard: Path) -> None:
-    folder = next(iter(read_verified(shard / "raw" / "verified.json").values()))
-    series = manifest_row(folder)
-    assert idc.mismatch(series, folder) is None
-    more = replace(series, files=series.files + 1)
-    assert idc.mismatch(more, folder) == f"{series.files} files instead of {series.files + 1}"
-    fewer = replace(series, bytes=series.bytes - 1)
-    assert idc.mismatch(fewer, folder) == f"{series.bytes} bytes instead of {series.bytes - 1}"
-    other = replace(series, series_uid="9.9")
-    assert "belongs to series" in (idc.mismatch(other, folder) or "")
-
-
 def test_the_shipped_manifest_is_the_whole_collection() -> None:
     series = idc.read_manifest(Path(__file__).resolve().parents[1] / "config" / "lidc_idri.csv")
     assert len(series) == len({one.series_uid for one in series}) == 1018
     assert len({one.patient_id for one in series}) == 1010
     assert sum(one.bytes for one in series) == 128_405_916_114
-
-
-def test_without_a_connection_fetching_fails_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(idc, "ENDPOINTS", ("http://127.0.0.1:9",))
-    monkeypatch.setattr(idc, "RETRIES", "0")
-    series = idc.Series("1.2", "LIDC-IDRI-0001", "uuid", 3, 100)
-    with pytest.raises(UserError, match=r"series 1\.2 of LIDC-IDRI-0001 could not be fetched"):
-        idc.fetch(series, tmp_path / "1.2")

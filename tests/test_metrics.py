@@ -92,7 +92,7 @@ def test_floor_sets_are_disjoint_and_of_the_sizes_asked_for(
 
 
 def write_features(path: Path, seed: int, **card: object) -> Path:
-    about = {"network": "n", "network_sha256": None, "window": [-1000, 400], **card}
+    about = {"network": "n", "network_sha256": None, "window": [-1000, 400], "cohort": "c", **card}
     features = draw(20, 4, seed).astype(np.float32)
     np.savez(path, features=features, names=[str(i) for i in range(20)], card=json.dumps(about))
     return path
@@ -113,13 +113,22 @@ def test_a_score_carries_its_card(tmp_path: Path) -> None:
     assert found["card"]["volumes"] == found["card"]["reference"] == 20
 
 
-@pytest.mark.parametrize("difference", [{"window": [-1350, 150]}, {"network": "other"}])
+def test_volumes_drawn_elsewhere_know_no_cohort_and_are_scored(tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    generated = write_features(tmp_path / "fake.npz", 1, cohort=None)
+    score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
+    assert json.loads((tmp_path / "score.json").read_text())["card"]["cohort"] == "c"
+
+
+@pytest.mark.parametrize(
+    "difference", [{"window": [-1350, 150]}, {"network": "other"}, {"cohort": "d"}]
+)
 def test_features_made_differently_are_not_compared(
     difference: dict[str, object], tmp_path: Path
 ) -> None:
     real = write_features(tmp_path / "real.npz", 0)
     generated = write_features(tmp_path / "fake.npz", 1, **difference)
-    with pytest.raises(UserError, match=r"fake.npz cannot be scored: its (window|network) is"):
+    with pytest.raises(UserError, match=r"fake.npz cannot be scored: its \w+ is"):
         score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
     assert not (tmp_path / "score.json").exists()
 

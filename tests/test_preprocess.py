@@ -13,15 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from prdit.config import Grid
+from prdit.data import preprocess
 from prdit.data.anatomy import body_share, lung_mask, lung_ml
 from prdit.data.dicom import read_series
 from prdit.data.phantom.dicom_writer import save_datasets, series_datasets, write_series
-from prdit.data.preprocess import preprocess_series, preprocess_shard
+from prdit.data.preprocess import preprocess_scan, preprocess_series
 from prdit.data.quality import QualityRow, read_rows, write_rows
 from prdit.data.resample import to_cube
 from prdit.data.scan import Scan
+from prdit.data.sources.verified import RawScan, write_verified
 from prdit.data.volume import Volume, average_pool, read_nifti
 from prdit.errors import UserError
+from prdit.recipes import PreprocessRecipe
 
 
 def make_scan(
@@ -166,7 +170,7 @@ def test_foreign_tables_are_refused(tmp_path: Path) -> None:
 def test_phantom_series_goes_through(tmp_path: Path) -> None:
     truth = Volume(thorax(), (4.0, 4.0, 4.0), (-140.0, -198.0, -198.0))
     uid = write_series(tmp_path, truth, patient_id="P1")
-    volume, row = preprocess_series(tmp_path, 64, 4.0)
+    volume, row = preprocess_series(tmp_path, Grid(size=64, spacing_mm=4.0))
     assert volume is not None
     np.testing.assert_array_equal(volume.hu[:, 0], truth.hu[3:67, 18, 18:82])
     assert (row.series_uid, row.patient_id, row.status, row.flags) == (uid, "P1", "ok", "")
@@ -182,7 +186,7 @@ def test_phantom_series_goes_through(tmp_path: Path) -> None:
 def test_scans_shorter_and_narrower_than_the_cube_are_padded(tmp_path: Path) -> None:
     hu = thorax()[20:50, :, 25:75]
     write_series(tmp_path, Volume(hu, (4.0, 4.0, 4.0)), patient_id="P1")
-    volume, row = preprocess_series(tmp_path, 64, 4.0)
+    volume, row = preprocess_series(tmp_path, Grid(size=64, spacing_mm=4.0))
     assert volume is not None
     np.testing.assert_array_equal(volume.hu[17:47, :, 7:57], hu[:, 18:82])
     assert (volume.hu[:17] == -1000).all()
@@ -199,18 +203,24 @@ def test_shard_reports_every_series_and_writes_the_usable(tmp_path: Path) -> Non
     del holed[30]
     del broken[30:34]
     folders = {
-        save_datasets(tmp_path / name, slices): tmp_path / name
+        name: save_datasets(tmp_path / name, slices)
         for name, slices in (("good", good), ("holed", holed), ("broken", broken))
     }
-    rows = preprocess_shard(list(folders.items()), tmp_path / "out", 32, 8.0)
-    assert [row.series_uid for row in rows] == list(folders)
+    scans = [RawScan(uid, tmp_path / name) for name, uid in folders.items()]
+    write_verified(tmp_path / "verified.json", scans)
+    recipe = PreprocessRecipe(grid=Grid(size=32, spacing_mm=8.0), array=None)
+    quality = tmp_path / "out" / "quality.csv"
+    preprocess.run(recipe, verified=tmp_path / "verified.json", quality=quality)
+    by_uid = {row.series_uid: row for row in read_rows(quality)}
+    rows = [by_uid[uid] for uid in folders.values()]
+    assert len(by_uid) == 3
     assert [row.status for row in rows] == ["ok", "fixed", "excluded"]
     assert rows[1].flags == "z resampled onto even steps"
     assert rows[2].reason.startswith("missing slices: a gap of 20.0 mm")
     assert rows[2].patient_id == "broken"
     assert rows[2].n_files == len(broken)
     assert rows[2].sha256 == ""
-    files = sorted(p.name for p in (tmp_path / "out").iterdir())
+    files = sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz"))
     assert files == sorted(f"{row.series_uid}.nii.gz" for row in rows[:2])
     for row in rows[:2]:
         hu = read_nifti(tmp_path / "out" / f"{row.series_uid}.nii.gz").hu
@@ -219,14 +229,14 @@ def test_shard_reports_every_series_and_writes_the_usable(tmp_path: Path) -> Non
 
 def test_shard_names_the_series_of_a_hopeless_folder(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_text("garbage")
-    (row,) = preprocess_shard([("1.2.3", tmp_path)], tmp_path / "out", 16, 16.0)
+    _, row = preprocess_scan(RawScan("1.2.3", tmp_path), Grid(size=16, spacing_mm=16.0))
     assert (row.series_uid, row.status) == ("1.2.3", "excluded")
     assert row.reason == "a.dcm cannot be read as DICOM"
 
 
 def test_missing_sources_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing"):
-        preprocess_series(tmp_path / "missing", 16, 16.0)
+        preprocess_series(tmp_path / "missing", Grid(size=16, spacing_mm=16.0))
 
 
 # Real chests
@@ -252,14 +262,14 @@ def independent_cube(image: sitk.Image) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def lung_dx(real_ct: Path) -> tuple[Volume, QualityRow]:
-    volume, row = preprocess_series(real_ct / "lung_dx_a0001_L_5mm", 256, 1.0)
+    volume, row = preprocess_series(real_ct / "lung_dx_a0001_L_5mm", Grid(size=256, spacing_mm=1.0))
     assert volume is not None
     return volume, row
 
 
 @pytest.fixture(scope="module")
 def cip(real_ct: Path) -> tuple[Volume, QualityRow]:
-    volume, row = preprocess_series(real_ct / "cip_ct64", 256, 1.0)
+    volume, row = preprocess_series(real_ct / "cip_ct64", Grid(size=256, spacing_mm=1.0))
     assert volume is not None
     return volume, row
 
@@ -280,7 +290,7 @@ def test_real_series_agree_with_simpleitk(
 
 def test_real_image_file_agrees_with_simpleitk(real_ct: Path) -> None:
     path = real_ct / "elastix_3DCT_lung_right.mha"
-    volume, row = preprocess_series(path, 256, 1.0)
+    volume, row = preprocess_series(path, Grid(size=256, spacing_mm=1.0))
     assert volume is not None
     assert np.median(np.abs(volume.hu - independent_cube(sitk.ReadImage(str(path))))) <= 1
     assert (row.status, row.raw_min) == ("ok", -1255)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from prdit import experiments as plan
+from prdit import shards
 from prdit.config.file import load_file
 from prdit.recipes import TableRecipe
 from prdit.report import scores, tables
@@ -123,7 +124,9 @@ def test_portions_cover_all_samples_once() -> None:
 
 
 def test_shards_cover_all_series_once() -> None:
-    extents = [json.loads(plan.raw_recipe(PAPER, "lidc", s)) for s in plan.shards(PAPER, "lidc")]
+    extents = [
+        json.loads(shards.raw_recipe(PAPER, "lidc", s)) for s in shards.shards(PAPER, "lidc")
+    ]
     numbers = [n for e in extents for n in range(e["first"], e["first"] + e["count"])]
     assert numbers == list(range(1018))
     assert len(extents) == 64

@@ -65,7 +65,7 @@ def test_a_training_leaves_weights_and_a_record(tmp_path: Path) -> None:
     assert record["status"] == "ok"
     assert record["training_volumes"] == 2
     generator, about = weights.load(path)
-    window = {"window": [-1000.0, 400.0], "nominal_hu": False}
+    window = {"window": [-1000.0, 400.0], "nominal_hu": False, "cohort": "c0"}
     assert about == {"size": 8, "spacing_mm": 32.0, **window}
     assert sum(p.numel() for p in generator.network.parameters()) == record["parameters"]
 

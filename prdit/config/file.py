@@ -38,7 +38,7 @@ def load_file(path: Path) -> Config:
 
 
 def _without_nothing(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without named entries that are null: so a config laid over another takes one away."""
+    """The same without named entries that are null: a config laid over another removes them so."""
     kept = dict(raw)
     for group in ("datasets", "models", "samplers"):
         if isinstance(entries := raw.get(group), Mapping):

@@ -31,7 +31,7 @@ LONGEST_WAIT_S = 3600
 ATTEMPTS = 8
 """In a row that bring nothing."""
 PAUSE_S = 0.5
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 
 
 class _Patient(Retry):
