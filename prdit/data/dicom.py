@@ -76,15 +76,12 @@ def _read_folder(folder: Path, *, pixels: bool = True) -> _Folder:
     content = _Folder(ct={}, other={}, broken=[], n_files=len(paths))
     for path in paths:
         header = _read_file(path, pixels)
-        if header is None:
-            if path.suffix.lower() == ".dcm":
-                content.broken.append(path.name)
-        elif "Modality" not in header or not header.get("SeriesInstanceUID"):
-            # No image lacks them: it is cut short, or a table of contents.
-            if header.file_meta.get("MediaStorageSOPClassUID") != MediaStorageDirectoryStorage:
-                content.broken.append(path.name)
-        else:
-            _sort_in(content, path.name, header)
+        try:
+            known = header is None or _sort_in(content, path.name, header)
+        except Exception:  # noqa: BLE001 - elements are read when asked for, and may be anything
+            known = False
+        if not known or (header is None and path.suffix.lower() == ".dcm"):
+            content.broken.append(path.name)
     return content
 
 
@@ -100,7 +97,10 @@ def _read_file(path: Path, pixels: bool) -> Dataset | None:
         return empty
 
 
-def _sort_in(content: _Folder, file: str, header: Dataset) -> None:
+def _sort_in(content: _Folder, file: str, header: Dataset) -> bool:
+    """Put a file to its series; False if it is of none, and no table of contents either."""
+    if "Modality" not in header or not header.get("SeriesInstanceUID"):  # it is cut short
+        return header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
     uid = str(header.SeriesInstanceUID)
     if "LOCALIZER" in (header.get("ImageType") or ()):
         content.other[uid] = "LOCALIZER"
@@ -108,6 +108,7 @@ def _sort_in(content: _Folder, file: str, header: Dataset) -> None:
         content.other[uid] = header.Modality
     else:
         content.ct.setdefault(uid, []).append((file, header))
+    return True
 
 
 def _choose(folder: Path, content: _Folder, series_uid: str | None) -> str:
@@ -156,7 +157,7 @@ def _text(header: Dataset, keyword: str) -> str:
     """An element as text, empty if missing or malformed; several values as DICOM joins them."""
     try:
         value = header.get(keyword)
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - a damaged element that nothing depends on
         return ""
     values = value if isinstance(value, MultiValue) else [value]
     return "\\".join("" if v is None else str(v) for v in values)
@@ -165,5 +166,5 @@ def _text(header: Dataset, keyword: str) -> str:
 def _number(header: Dataset, keyword: str) -> float | None:
     try:
         return float(header.get(keyword))
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - a damaged element that nothing depends on
         return None

@@ -49,6 +49,15 @@ def parse_slice(file: str, header: Dataset) -> Slice:
     Raises:
         Excluded: a needed element is missing or malformed, or the pixels are cut short.
     """
+    try:
+        return _parsed(file, header)
+    except Excluded:
+        raise
+    except Exception as error:  # elements are read when asked for, and may be anything
+        raise Excluded(f"{file} has a damaged header ({error or type(error).__name__})") from error
+
+
+def _parsed(file: str, header: Dataset) -> Slice:
     slice_ = Slice(
         file=file,
         uid=str(header.get("SOPInstanceUID", "")),
