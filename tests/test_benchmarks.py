@@ -1,4 +1,4 @@
-"""The benchmark of a training step runs, and tells of both loops."""
+"""The benchmarks run, and tell of both ways."""
 
 from __future__ import annotations
 
@@ -47,5 +47,19 @@ def test_the_benchmark_of_samples_compares_two_ways(tmp_path: Path) -> None:
     for way in ("prdit", "plain"):
         for name in ("mean", "std", "ms_per_step", "share", "peak_gib"):
             assert found[way][name] > 0
+    assert found["ratio"] > 0
+    assert "times as long" in done.stdout
+
+
+def test_the_benchmark_of_preprocessing_compares_two_ways(tmp_path: Path) -> None:
+    words = "--slices 12 --edge 48 --pairs 2 --json"
+    done = subprocess.run(
+        [sys.executable, "benchmarks/preprocess.py", *words.split(), str(tmp_path / "found.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
     assert found["ratio"] > 0
     assert "times as long" in done.stdout

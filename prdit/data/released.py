@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prdit.data.quality import Excluded
-from prdit.data.volume import AIR_HU
 
 Real = TypeVar("Real", bound=np.floating)
-
-LIDC_QUANTILE = 0.999
-RAD_QUANTILE = 0.995
-"""Of all voxels of a cropped volume: the upper end of its window."""
-RAD_LIMIT_HU = 1000
-"""RAD-ChestCT is clipped to +-1000 HU first, as its files are stored."""
 
 
 def cubic_crop(
@@ -60,23 +53,3 @@ def centre_crop(x: NDArray[Real], size: int) -> NDArray[Real]:
     if min(x.shape) < size:
         raise Excluded(f"{x.shape} voxels, fewer than {size} along an axis")
     return x[tuple(slice((n - size) // 2, (n - size) // 2 + size) for n in x.shape)]
-
-
-def rad_crop(hu: NDArray[np.number], size: int, target: int | None = None) -> NDArray[np.float32]:
-    """RAD-ChestCT: HU clipped to +-1000, the middle size^3, zoomed linearly to target^3.
-
-    Args:
-        hu: [D, H, W].
-        target: edge in voxels after the zoom, which fills with air; none: no zoom.
-
-    Raises:
-        Excluded: less than `size` along an axis.
-    """
-    clipped = np.clip(hu.astype(np.float32), -RAD_LIMIT_HU, RAD_LIMIT_HU)
-    cube = centre_crop(clipped, size)
-    if target is None or target == size:
-        return cube
-    zoomed: NDArray[np.float32] = ndimage.zoom(
-        cube, target / size, order=1, mode="constant", cval=AIR_HU
-    )
-    return zoomed

@@ -99,7 +99,7 @@ PAGE = """\
 <meta name="viewport" content="width=device-width">
 <title>{{ label }}: what became of every series</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 100rem; margin: 2rem auto; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 100rem; margin: 1rem; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; }
 th { border-bottom: 1px solid #888; } td { border-bottom: 1px solid #ddd; vertical-align: top; }
 td.id { font-family: ui-monospace, monospace; font-size: 12px; } img { max-width: 100%; }
