@@ -68,7 +68,7 @@ class Ours(Stop):
         self.precision = self.training.precision if CUDA else "float32"
         self.generator, volumes = start(case)
         parts = ["train"] * len(volumes)
-        store = Store(volumes.numpy(), parts, parts, (-1000.0, 400.0), False, 1.0, "")
+        store = Store(volumes.numpy(), parts, parts, (-1000.0, 400.0), False, 1.0, "", "")
         self.feed, self.state = Feed(store, "train", DEVICE), State(self.generator, self.training)
         self.state.volumes = 10 * self.training.batch  # the first steps are reported
         first = torch.zeros(1, dtype=torch.int64)
