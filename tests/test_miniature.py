@@ -27,8 +27,10 @@ pytestmark = [
 @pytest.mark.parametrize("table", plan.tables(CONFIG))
 def test_every_row_has_its_numbers(table: str) -> None:
     frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv")
-    rows = [row.label for row in CONFIG.selections()[f"tables.{table}"].shown()]
-    assert frame["Row"].tolist() == ([*rows] if table == plan.TIMES else [*rows, plan.FLOOR])
+    selection = CONFIG.selections()[f"tables.{table}"]
+    rows = [row.label for row in selection.shown()]
+    rows += [] if table == plan.TIMES else [plan.FLOOR]
+    assert frame["Row"].tolist() == rows * len(selection.datasets)
     shown = ("FID", "MMD", "seconds per")
     scores = [c for c in frame.columns if c.startswith(shown) and not c.endswith("std")]
     too_large = frame["Row"].str.endswith("GiB")
@@ -61,6 +63,17 @@ def test_a_shared_stage_1_is_trained_once() -> None:
     assert len({path.parent.name for path in records}) == len(records) == 15
     told = {path.parent.name: json.loads(path.read_text())["status"] for path in records}
     assert {name for name, status in told.items() if status == "oom"} == {"PRDiT-12L-64"}
+
+
+@pytest.mark.parametrize("dataset", CONFIG.datasets)
+def test_every_scan_is_accounted_for(dataset: str) -> None:
+    summary = json.loads((RESULTS / "volumes" / dataset / "summary.json").read_text())
+    assert summary["series"] == summary["ok"] + summary["fixed"] + summary["excluded"]
+    assert summary["series"] == CONFIG.datasets[dataset].source.count
+    scores = pd.read_csv(RESULTS / "scores.csv")
+    its = scores[(scores["dataset"] == dataset) & (scores["metric"] == "fid") & ~scores["oom"]]
+    assert set(its["cohort"]) == {summary["cohort"]}
+    assert (RESULTS / "quality" / dataset / "sheet_00.png").is_file()
 
 
 def test_high_resolution_has_its_own_grid() -> None:
