@@ -77,6 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         print(f"prdit {arguments.verb}: {error}", file=sys.stderr)
         return TRY_AGAIN
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"prdit {arguments.verb}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"prdit {arguments.verb}: stopped by Ctrl-C", file=sys.stderr)
         return 130

@@ -107,7 +107,7 @@ def _refuse(constant: str) -> None:
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file with exactly these columns. Raises UserError if it is not that."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             rows, found = list(table), table.fieldnames
     except (OSError, ValueError, csv.Error) as error:
@@ -130,4 +130,4 @@ def sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise damaged(path, error.strerror or str(error)) from None
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None

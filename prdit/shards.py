@@ -46,13 +46,16 @@ def scan_count(config: Config, dataset: str) -> int:
     if isinstance(source, Zenodo):
         return source.scans
     if isinstance(source, Folder):
-        return len(units(Path(source.folder), source.kind))
+        return len(units(place(source), source.kind))
     return source.count
 
 
 @cache
 def _manifest(path: str) -> list[dict[str, str]]:
-    return read_csv(Path(path), MANIFEST)
+    try:
+        return read_csv(Path(path), MANIFEST)
+    except UserError as error:
+        raise UserError(f"the manifest {path} is none ({error})") from None
 
 
 def check_sources(config: Config) -> None:
@@ -60,6 +63,25 @@ def check_sources(config: Config) -> None:
     for name, dataset in config.datasets.items():
         if scan_count(config, name) == 0:
             raise UserError(f"datasets.{name}.source holds no scans: {dataset.source!r}")
+        if isinstance(dataset.source, Folder):
+            _check_folder(config, name, place(dataset.source))
+
+
+def _check_folder(config: Config, dataset: str, folder: Path) -> None:
+    """Raise UserError where a job would have to, or where results would become scans."""
+    for made in (Path("results"), Path(config.raw_folder)):
+        if made.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"datasets.{dataset}.source.folder ({folder}) contains {made}/, whose volumes would"
+                " be taken for scans; choose a folder with scans alone"
+            )
+    for shard in shards(config, dataset):
+        raw_recipe(config, dataset, shard)
+
+
+def place(source: Folder) -> Path:
+    """The folder of a source, `~` being the user's own."""
+    return Path(source.folder).expanduser()
 
 
 def raw_recipe(config: Config, dataset: str, shard: str) -> str:
@@ -84,7 +106,7 @@ def raw_recipe(config: Config, dataset: str, shard: str) -> str:
 
 
 def _folder_recipe(source: Dicom | Nifti | Npz, first: int, count: int) -> recipes.FolderRecipe:
-    folder = Path(source.folder)
+    folder = place(source)
     chosen = units(folder, source.kind)[first : first + count]
     digest = hashlib.sha256("".join(stamp(folder / unit) for unit in chosen).encode())
     if source.patients is not None:

@@ -153,6 +153,10 @@ class Record(Handler):
             self.reply(self.refused(asked.query), self.words(403))
         elif len(parts) == 4:
             self.reply(200, json.dumps({"enabled": True, "entries": self.entries()}).encode())
+        elif fault == "page":
+            self.reply(200, b"<html>please log in</html>", Content_Type="text/html")
+        elif fault == "endless":
+            self.give(self.held.files[parts[4]] + bytes(1 << 22), "no-range")
         elif parts[4] in self.held.files:
             self.give(self.held.files[parts[4]], fault, Content_Type="application/octet-stream")
         else:

@@ -97,7 +97,7 @@ MISTAKES = [
         "config: tables.table_1.rows has one entry twice; write each once",
     ),
     ("name", "my run", "config key 'name' is 'my run': write letters, digits, "),
-    ("models", {}, "config key 'models' is {}: write one entry at least"),
+    ("datasets", {}, "config key 'datasets' is {}: write one entry at least"),
     (
         "datasets.chests.source",
         {"kind": "zip"},
@@ -131,10 +131,16 @@ def test_a_mistake_is_one_sentence(where: str, value: Any, sentence: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_asking_for_nothing_is_a_mistake() -> None:
+def test_data_sets_alone_are_enough() -> None:
+    raw = {key: copy.deepcopy(GOOD)[key] for key in ("name", "datasets")}
+    assert load(raw).selections() == {}
+
+
+@pytest.mark.parametrize(("key", "value"), [("max_excluded", 1.5), ("split", {"held_out": 2.5})])
+def test_a_number_is_a_share_or_a_count(key: str, value: object) -> None:
     raw = copy.deepcopy(GOOD)
-    del raw["tables"]
-    with pytest.raises(UserError, match="nothing is asked for; add tables or figures"):
+    next(iter(raw["datasets"].values()))[key] = value
+    with pytest.raises(UserError, match=r"write a share below 1, or a whole number"):
         load(raw)
 
 

@@ -82,7 +82,7 @@ def test_one_id_for_two_scans_is_told(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
     scans = [RawScan("1.2", tmp_path / name) for name in "ab"]
-    with pytest.raises(UserError, match=r"scan 1.2 is there twice, in a and in b; take one"):
+    with pytest.raises(UserError, match=r"scan 1.2 is there twice, in a and in b; put all"):
         write_verified(tmp_path / "verified.json", scans)
 
 
@@ -190,9 +190,11 @@ def test_excluded_series_stay_in_the_ledger_and_leave_the_split(tmp_path: Path) 
 
 def test_one_series_in_two_shards_is_told(tmp_path: Path) -> None:
     shards = make_collection(tmp_path, ["A", "B", "C", "D"])
-    write_rows(shards[1], [*read_rows(shards[1]), read_rows(shards[0])[0]])
+    row = replace(read_rows(shards[0])[0], path="x")
+    write_rows(shards[0], [row])
+    write_rows(shards[1], [*read_rows(shards[1]), row])
     recipe = LedgerRecipe(series=None, split=Split(held_out=0.4), max_excluded=0)
-    with pytest.raises(UserError, match=r"series 1.0 is there twice, in 000/1.0.nii.gz and"):
+    with pytest.raises(UserError, match=r"series 1.0 is there twice, in x and in x; put"):
         ledger.run(recipe, shards=shards, **ledger_paths(tmp_path))
 
 

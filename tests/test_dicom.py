@@ -17,7 +17,7 @@ from pydicom import Dataset
 from prdit.data.dicom import read_series
 from prdit.data.phantom.dicom_writer import save_datasets, series_datasets, write_series
 from prdit.data.quality import Excluded
-from prdit.data.scan import Scan, read_image
+from prdit.data.scan import Scan, check_hu, read_image
 from prdit.data.volume import Volume
 from prdit.errors import UserError
 
@@ -512,8 +512,8 @@ def test_image_files_are_read_and_checked(tmp_path: Path) -> None:
         np.testing.assert_array_equal(scan.hu, np.maximum(TRUTH.hu - 100, -1024))
         np.testing.assert_allclose(scan.spacing_xyz, (0.7, 0.8, DZ), atol=1e-6)
     sitk.WriteImage(sitk.Cast(image * 0 + 7, sitk.sitkUInt8), str(tmp_path / "grey.mha"))
-    with pytest.raises(Excluded, match="not HU"):
-        read_image(tmp_path / "grey.mha")
+    with pytest.raises(Excluded, match="values from 7 to 7, which are no CT in HU"):
+        check_hu(read_image(tmp_path / "grey.mha").hu)
     sitk.WriteImage(image[:, :, 0], str(tmp_path / "flat.mha"))
     (tmp_path / "text.mha").write_text("no image")
     for name in ("flat.mha", "text.mha", "missing.mha"):

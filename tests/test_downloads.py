@@ -273,7 +273,7 @@ def test_a_record_is_listed_and_its_scans_fetched(
     manifest = tmp_path / "manifest.csv"
     done = listed(server, manifest, token)
     assert done.returncode == 0, done.stderr
-    assert "access restricted, licence {'en': 'Some licence'}" in done.stdout
+    assert "access restricted, licence Some licence" in done.stdout
     rows = list(csv.DictReader(manifest.open()))
     assert [row["scan_id"] for row in rows] == ["trn00139", "trn19747", "tst00001", "val27137"]
     assert [row["patient_id"] for row in rows] == ["MRN0", "MRN1", "MRN2", "MRN2"]
@@ -288,6 +288,38 @@ def test_a_record_is_listed_and_its_scans_fetched(
     said = done.stdout + done.stderr + "".join(p.read_text("latin1") for p in tmp_path.rglob("*.*"))
     assert token not in said
     assert (TOKEN in " ".join(server.asked)) is False  # a personal token stands in no address
+
+
+def test_a_token_with_a_line_break_is_told_and_not_shown(server: Server, tmp_path: Path) -> None:
+    done = listed(server, tmp_path / "manifest.csv", "geheim\nsecond")
+    assert done.returncode == 2
+    assert "holds a space, a line break or a letter that no token has" in done.stderr
+    assert "geheim" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("fault", ["endless", "page"])
+def test_an_answer_that_is_no_file_is_told_and_kept_small(
+    server: Server, manifest: Path, fault: str
+) -> None:
+    server.faults = {"tst00001": [f"always {fault}"]}
+    done = scans(server, manifest)
+    assert done.returncode == 2
+    said = {"endless": "is longer than the", "page": "answers with a web page in place of"}
+    assert said[fault] in done.stderr
+    kept = sum(path.stat().st_size for path in (manifest.parent / "000").glob(".*"))
+    assert kept < 1000
+    server.faults = {}
+    assert scans(server, manifest).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "row", ["/etc,P,u,1,1", "..,P,u,1,1", "1.2,P,../u,1,1", "1.2,P,u,six,1", ",P,u,1,1"]
+)
+def test_ids_of_a_manifest_never_leave_the_folder(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text(f"series_uid,patient_id,crdc_series_uuid,files,bytes\n{row}\n")
+    with pytest.raises(Exception, match="has a row that is no series"):
+        idc.read_manifest(path)
 
 
 @pytest.mark.parametrize(

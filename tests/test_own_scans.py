@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import yaml
 from test_workflow import MICRO, planned, run
 
-from prdit.config import Array, Grid, Phantom
+from prdit.config import Array, Grid, Nifti, Phantom
 from prdit.config.data import PRESETS, Dataset
 from prdit.data import preprocess
 from prdit.data.arrays import read_array
-from prdit.data.ledger import cohort
+from prdit.data.ledger import cohort, without_twins
 from prdit.data.phantom.dicom_writer import save_datasets, series_datasets, write_series
 from prdit.data.phantom.thorax import thorax
 from prdit.data.preprocess import preprocess_series
-from prdit.data.quality import Excluded, read_rows
-from prdit.data.sources import listing, phantoms
+from prdit.data.quality import Excluded, QualityRow, read_rows
+from prdit.data.sources import folder, listing, phantoms
 from prdit.data.sources.verified import RawScan, read_verified, write_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError
 from prdit.files import read_csv
-from prdit.recipes import PhantomRecipe, PreprocessRecipe
+from prdit.recipes import FolderRecipe, PhantomRecipe, PreprocessRecipe
 
 SHAPE, SPACING = (30, 34, 34), (12.0, 12.0, 12.0)
 GRID = Grid(size=24, spacing_mm=12.0)
@@ -90,7 +92,6 @@ WRONG = {
     "an array of object": lambda p: np.savez(p, ct=np.array([[[None]]])),
     "an array of <U3": lambda p: np.savez(p, ct=np.array([[["abc"]]])),
     "values that are not finite": lambda p: np.savez(p, ct=np.full((8, 8, 8), np.nan)),
-    "which are no CT in HU": lambda p: np.savez(p, ct=AIR + 1000),
     "only 2 voxels along an axis": lambda p: np.savez(p, ct=AIR[:2]),
     "claims shape (900, 900, 900)": liar,
     "cannot be read as .npz (Bad CRC-32": flipped,
@@ -256,6 +257,113 @@ def test_real_scans_make_a_data_set(real_ct: Path, workflow_copy: Path) -> None:
     assert [row.status for row in rows] == ["ok", "ok"]
     assert all(2000 < (row.lung_ml or 0) < 7000 for row in rows)
     assert (workflow_copy / PAGE / "sheet_00.png").stat().st_size > 2000
+
+
+# Values, and what is the same
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1000), (-1024, -900)])
+def test_values_that_are_no_ct_are_excluded_whatever_the_format(
+    low: int, high: int, tmp_path: Path
+) -> None:
+    hu = np.random.default_rng(0).integers(low, high, (8, 8, 8)).astype(np.int16)
+    write_series(tmp_path / "dicom", Volume(hu, SPACING), patient_id="P")
+    write_nifti(tmp_path / "a.nii.gz", Volume(hu, SPACING))
+    np.savez(tmp_path / "a.npz", ct=hu)
+    for source, array in (("dicom", None), ("a.nii.gz", None), ("a.npz", Array())):
+        volume, row = preprocess_series(tmp_path / source, GRID, array=array)
+        assert volume is None
+        assert "which are no CT in HU" in row.reason
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".NII"])
+def test_a_nifti_that_is_cut_short_or_not_finite_is_excluded(suffix: str, tmp_path: Path) -> None:
+    whole = tmp_path / f"whole{suffix.lower()}"
+    write_nifti(whole, chest(0))
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    _, row = preprocess.preprocess_scan(RawScan("cut", cut), GRID)
+    assert row.status == "excluded"
+    values = chest(0).hu.astype(np.float32)
+    values[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "nan.nii")
+    named = tmp_path / f"named{suffix}"
+    content = (tmp_path / "nan.nii").read_bytes()
+    named.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    _, row = preprocess.preprocess_scan(RawScan("nan", named), GRID)
+    assert row.status == "excluded"
+
+
+def test_a_series_of_two_patients_is_excluded(tmp_path: Path) -> None:
+    slices = list(series_datasets(chest(0), patient_id=" A "))
+    save_datasets(tmp_path / "same", slices)
+    assert preprocess_series(tmp_path / "same", GRID)[1].patient_id == "A"
+    slices[3].PatientID = "B"
+    save_datasets(tmp_path / "mixed", slices)
+    assert preprocess_series(tmp_path / "mixed", GRID)[1].reason == "mixed patients: A, B"
+
+
+def test_of_equal_volumes_one_is_used() -> None:
+    rows = [QualityRow(str(i), sha256=s, status="ok") for i, s in enumerate("aba")]
+    found = without_twins(rows)
+    assert [row.status for row in found] == ["ok", "ok", "excluded"]
+    assert found[2].reason == "the same voxels as series 0"
+
+
+# Names
+
+
+def test_names_of_any_script_stay_apart(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    names = ["患者一", "患者二", "a b", "a_b", "-y", "x" * 200]
+    names = [f"{name}.nii.gz" for name in names]
+    for index, name in enumerate(names):
+        write_nifti(own / name, chest(index))
+    source = Nifti(kind="nifti", folder=str(own))
+    recipe = FolderRecipe(source=source, units=sorted(names), listing_sha256="")
+    folder.run(recipe, verified=tmp_path / "verified.json")
+    ids = [scan.scan_id for scan, _ in read_verified(tmp_path / "verified.json")]
+    assert len(set(ids)) == len(names)
+    assert {"患者一", "患者二", "a_b"} <= set(ids)
+    for name in ids:
+        assert preprocess._NAME.fullmatch(name)
+        assert len(name) < 80
+
+
+def test_what_cannot_be_seen_is_told(tmp_path: Path) -> None:
+    (tmp_path / "dead.nii.gz").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"cannot see .*dead.nii.gz: No such file"):
+        listing.stamp(tmp_path / "dead.nii.gz")
+    with pytest.raises(UserError, match=r"cannot look into x: no; scans in it would be lost"):
+        listing._unreadable(OSError(13, "no", "x"))
+
+
+def test_results_are_no_scans(workflow_copy: Path) -> None:
+    (workflow_copy / "a.nii.gz").touch()
+    configure(workflow_copy, {"kind": "nifti", "folder": "."})
+    done = run(workflow_copy, STORE)
+    assert done.returncode != 0
+    assert "contains results/, whose volumes would be taken for scans" in done.stdout
+
+
+def test_a_page_needs_no_models(workflow_copy: Path) -> None:
+    """A config of five lines; scans that are taken away leave no volume behind."""
+    for index in range(4):
+        write_series(workflow_copy / f"own/{index}", chest(index), patient_id=f"P{index}")
+    chests = {"label": "Own", "source": {"kind": "dicom", "folder": "own"}}
+    chests |= {"grid": {"size": 16, "spacing_mm": 16.0}, "split": {"held_out": 1}}
+    config = {"name": "micro", "datasets": {"chests": chests}}
+    (workflow_copy / "micro.yaml").write_text(yaml.safe_dump(config))
+    done = run(workflow_copy)
+    assert done.returncode == 0, done.stdout
+    page = (workflow_copy / PAGE / "index.html").read_text()
+    assert "4 series = 4 ok" in page
+    assert 'href="../../volumes/chests/quality.csv"' in page
+    assert len(list(workflow_copy.rglob("volumes/**/*.nii.gz"))) == 4
+    shutil.rmtree(workflow_copy / "own/3")
+    assert run(workflow_copy).returncode == 0
+    assert len(list(workflow_copy.rglob("volumes/**/*.nii.gz"))) == 3
 
 
 # Crop and window

@@ -94,8 +94,8 @@ class Config(Entry):
         False, description="Download where Snakemake runs: for nodes without the internet."
     )
     datasets: dict[Name, Dataset] = Field(min_length=1)
-    models: dict[Name, Model] = Field(min_length=1)
-    samplers: dict[Name, Sampler] = Field(min_length=1)
+    models: dict[Name, Model] = Field(default={})
+    samplers: dict[Name, Sampler] = Field(default={})
     sampling: Sampling = Sampling()
     evaluation: Evaluation = Evaluation()
     tables: Tables = Tables()

@@ -26,8 +26,6 @@ def check(config: Config) -> None:
             _known(f"models.{name}.start_from", model.start_from, config.models)
     for name in config.models:
         _check_chain(config, name)
-    if not config.selections():
-        raise ValueError("nothing is asked for; add tables or figures")
     for where, selection in config.selections().items():
         _check_selection(config, where, selection)
 

@@ -8,12 +8,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from prdit.config.entry import Entry
 
+Millimetres = Annotated[float, Field(gt=0, le=100)]
+
 
 class Array(Entry):
     """What a bare array [z, y, x] of HU does not say of itself; by default as in RAD-ChestCT."""
 
     key: str = Field("ct", description="Name of the array in the .npz file.")
-    spacing_mm: float | tuple[float, float, float] = Field(
+    spacing_mm: Millimetres | tuple[Millimetres, Millimetres, Millimetres] = Field(
         0.8, description="Voxel size: one number, or [z, y, x]."
     )
     head_first: bool = Field(True, description="Whether z runs from the head to the feet.")
@@ -118,7 +120,7 @@ class Grid(Entry):
     """The cube that every scan is resampled to (section 4: 256^3 voxels of 1 mm)."""
 
     size: int = Field(256, ge=8, description="Voxels per edge.")
-    spacing_mm: float = Field(1.0, gt=0)
+    spacing_mm: Millimetres = 1.0
     method: Literal["linear", "released"] = Field(
         "linear", description="released: cubic, cropped only; small scans are excluded."
     )
@@ -180,6 +182,17 @@ class Split(Entry):
     )
     seed: int = Field(0, ge=0)
 
+    @model_validator(mode="after")
+    def _whole(self) -> Split:
+        whole("held_out", self.held_out)
+        return self
+
+
+def whole(key: str, value: float) -> None:
+    """Raise ValueError for a number that is no share and no count."""
+    if value > 1 and value != round(value):
+        raise ValueError(f"{key} is {value:g}; write a share below 1, or a whole number")
+
 
 class Dataset(Entry):
     """One collection of chest CT."""
@@ -197,3 +210,8 @@ class Dataset(Entry):
     max_excluded: float = Field(
         0.05, ge=0, description="Most series that may be excluded: a share; from 1 on, a number."
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Dataset:
+        whole("max_excluded", self.max_excluded)
+        return self

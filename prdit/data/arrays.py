@@ -38,8 +38,6 @@ def read_array(path: Path, array: Array) -> Scan:
     low, high = hu.min(), hu.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise Excluded("the array holds values that are not finite numbers")
-    if low > -500 or high < -500:
-        raise Excluded(f"values from {low:g} to {high:g}, which are no CT in HU")
     upright = hu[::-1] if array.head_first else hu
     facts = raw_facts(low, high, upright[:, ::4, ::4])
     z, y, x = hu.shape

@@ -53,6 +53,9 @@ def read_series(folder: Path, series_uid: str | None = None) -> Scan:
     images = content.ct[uid]
     quality = _identity(uid, images, content)
     try:
+        patients = sorted({_patient(header) for _, header in images})
+        if len(patients) > 1:
+            raise Excluded(f"mixed patients: {', '.join(patients)[:200]}")
         if content.broken:
             raise Excluded(f"{content.broken[0]} cannot be read as DICOM")
         return assemble([parse_slice(file, header) for file, header in images], quality)
@@ -66,7 +69,7 @@ def series_in(folder: Path) -> tuple[dict[str, str], list[str]]:
     Only headers are read.
     """
     content = _read_folder(folder, pixels=False)
-    return {uid: _text(ct[0][1], "PatientID") for uid, ct in content.ct.items()}, content.broken
+    return {uid: _patient(ct[0][1]) for uid, ct in content.ct.items()}, content.broken
 
 
 def _read_folder(folder: Path, *, pixels: bool = True) -> _Folder:
@@ -145,12 +148,16 @@ def _identity(uid: str, images: list[tuple[str, Dataset]], content: _Folder) -> 
     return replace(
         QualityRow(series_uid=uid),
         study_uid=_text(header, "StudyInstanceUID"),
-        patient_id=_text(header, "PatientID"),
+        patient_id=_patient(header),
         n_files=len(images),
         n_ignored=content.n_files - len(images),
         kernel=_text(header, "ConvolutionKernel"),
         slice_thickness=_number(header, "SliceThickness"),
     )
+
+
+def _patient(header: Dataset) -> str:
+    return _text(header, "PatientID").strip()
 
 
 def _text(header: Dataset, keyword: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def run(
             f"the shards tell of {len(rows)} series, not of all {recipe.series}; delete the"
             f" quality.csv of the shard that is cut short, in {ledger.parent}, and run again"
         )
+    rows = without_twins(rows)
     _check_excluded(rows, recipe.max_excluded)
     usable = [row for row in rows if row.status != "excluded"]
     held_out = held_out_patients(
@@ -73,13 +75,29 @@ def _joined(shards: Iterable[Path], folder: Path) -> tuple[list[QualityRow], dic
         for row in read_rows(shard):
             if row.series_uid in rows:
                 raise UserError(
-                    f"series {row.series_uid} is there twice, in {files[row.series_uid]} and in"
-                    f" {shard.parent.name}/; take one of them away from the scans"
+                    f"series {row.series_uid} is there twice, in {rows[row.series_uid].path} and in"
+                    f" {row.path}; put all files of a series into one folder, and no copy into"
+                    " another"
                 )
             rows[row.series_uid] = row
             volume = shard.parent / f"{row.series_uid}.nii.gz"
             files[row.series_uid] = volume.relative_to(folder).as_posix()
     return [rows[uid] for uid in sorted(rows)], files
+
+
+def without_twins(rows: list[QualityRow]) -> list[QualityRow]:
+    """Of series with the same voxels, all but the first are excluded: one could be held out."""
+    first: dict[str, str] = {}
+    found = []
+    for row in rows:
+        if (
+            row.status != "excluded"
+            and first.setdefault(row.sha256, row.series_uid) != row.series_uid
+        ):
+            reason = f"the same voxels as series {first[row.sha256]}"
+            row = replace(row, status="excluded", reason=reason)
+        found.append(row)
+    return found
 
 
 def _check_excluded(rows: list[QualityRow], most: float) -> None:

@@ -16,7 +16,7 @@ from prdit.data.arrays import read_array
 from prdit.data.dicom import read_series
 from prdit.data.quality import Excluded, Facts, QualityRow, voxels_sha256, write_rows
 from prdit.data.resample import as_released, cube_origin, to_cube
-from prdit.data.scan import Scan, read_image
+from prdit.data.scan import Scan, check_hu, read_image
 from prdit.data.sources.verified import RawScan, check_unchanged, read_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError
@@ -24,7 +24,7 @@ from prdit.recipes import PreprocessRecipe
 
 _COARSE_MM = 3.0
 """Anatomy is measured on a subgrid of about this spacing: fine enough for lungs, and fast."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"\w[\w.-]*")
 """Ids become names of files; one from a header may hold anything."""
 
 
@@ -46,6 +46,7 @@ def preprocess_series(
     try:
         scan = _read(source, series_uid, array)
         known = scan.quality
+        check_hu(scan.hu)
         lung_xyz = _lung_points(scan)
         scan = _aimed(scan, lung_xyz, grid)
         volume = (as_released if grid.method == "released" else to_cube)(
@@ -89,6 +90,10 @@ def run(recipe: PreprocessRecipe, *, verified: Path, quality: Path) -> None:
         if volume is not None:
             write_nifti(quality.parent / f"{row.series_uid}.nii.gz", volume)
         rows.append(row)
+    usable = {f"{row.series_uid}.nii.gz" for row in rows if row.status != "excluded"}
+    for path in quality.parent.glob("*.nii.gz"):
+        if path.name not in usable:
+            path.unlink()  # of a scan that is no longer there
     write_rows(quality, rows)
 
 
@@ -103,7 +108,9 @@ def preprocess_scan(
     except UserError as error:  # one hopeless folder must not stop the others
         volume, row = None, QualityRow(status="excluded", reason=str(error))
     patient = scan.patient_id or row.patient_id or row.study_uid or scan.scan_id
-    return volume, replace(row, series_uid=scan.scan_id, patient_id=patient)
+    return volume, replace(
+        row, series_uid=scan.scan_id, patient_id=patient, path=scan.path.as_posix()
+    )
 
 
 def _output_facts(volume: Volume) -> Facts:

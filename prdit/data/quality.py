@@ -24,6 +24,8 @@ class QualityRow:
     series_uid: str = ""
     study_uid: str = ""
     patient_id: str = ""
+    path: str = ""
+    """Where the scan lay when it was read."""
     status: str = ""
     """ok, fixed (usable after the mending in `flags`) or excluded (see `reason`)."""
     reason: str = ""

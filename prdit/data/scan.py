@@ -16,6 +16,8 @@ from prdit.data.quality import Excluded, Facts, QualityRow
 from prdit.errors import UserError
 
 MIN_SLICES = 4
+_LOW = -500
+"""HU that every CT of a body has voxels below and above of."""
 LOWEST_HU, HIGHEST_HU = -1024, 3071
 """The 12-bit range of CT. Padding at -3024 or metal at 30000 must not reach a filter."""
 
@@ -135,9 +137,17 @@ def check_geometry(spacing_xyz: Sequence[float], size_xyz: Sequence[int]) -> Non
 
 def _refuse_foreign_values(path: Path, raw: NDArray[np.number]) -> None:
     finite = bool(np.isfinite(raw).all())
-    if path.name.endswith((".nii", ".nii.gz")):  # SimpleITK reads their NaN as 0
-        finite = bool(np.isfinite(np.asanyarray(nib.load(path).dataobj)).all())
+    if path.name.lower().endswith((".nii", ".nii.gz")):  # SimpleITK reads their NaN as 0
+        try:
+            finite = bool(np.isfinite(np.asanyarray(nib.load(path).dataobj)).all())
+        except Exception as error:  # noqa: BLE001 - SimpleITK takes what is cut short for whole
+            raise Excluded(f"cannot be read as NIfTI ({error or type(error).__name__})") from None
     if not finite:
         raise Excluded("the image holds values that are not finite numbers")
-    if raw.min() > -500:
-        raise Excluded(f"no air: the lowest value is {raw.min():g}, so these are not HU")
+
+
+def check_hu(hu: NDArray[np.int16]) -> None:
+    """Raise Excluded unless values [z, y, x] are of a CT: with air, and with more than air."""
+    low, high = int(hu.min()), int(hu.max())
+    if low > _LOW or high < _LOW:
+        raise Excluded(f"values from {low} to {high}, which are no CT in HU")

@@ -44,19 +44,22 @@ def run(recipe: QualityRecipe, *, ledger: Path, split: Path, summary: Path, page
     with atomic_folder(page) as folder:
         draw_histograms(rows, folder / "histograms.png")
         names = []
-        for number, sheet in enumerate(sheets(_tiles(rows, split))):
+        chosen = read_csv(split, FIELDS)
+        for number, sheet in enumerate(sheets(_tiles(chosen, split.parent))):
             names.append(f"sheet_{number:02d}.png")
             sheet.save(folder / names[-1])
         told = read_json(summary, "series", "ok", "fixed", "excluded", "look_at", "cohort")
-        (folder / "index.html").write_text(html(recipe, rows, told, names), encoding="utf-8")
+        parts = {one["series_uid"]: one["part"] for one in chosen}
+        content = html(recipe, page.name, rows, told, parts, names)
+        (folder / "index.html").write_text(content, encoding="utf-8")
 
 
-def _tiles(rows: Sequence[QualityRow], split: Path) -> Iterator[Tile]:
-    states = {row.series_uid: row.status for row in rows}
-    for one in read_csv(split, FIELDS):
-        label = f"{one['patient_id'][-20:]}  {one['series_uid'][-8:]}"
-        mended = "  fixed" if states[one["series_uid"]] == "fixed" else ""
-        yield Tile(label + mended, read_nifti(split.parent / one["file"]).hu)
+def _tiles(chosen: list[dict[str, str]], folder: Path) -> Iterator[Tile]:
+    """The usable volumes, by their numbers in the table of the page."""
+    for number, one in enumerate(chosen, start=1):
+        readable = one["patient_id"] if one["patient_id"].isascii() else ""
+        volume = read_nifti(folder / one["file"])
+        yield Tile(f"{number}  {readable[-24:]}  {one['part']}", volume.hu)
 
 
 def draw_histograms(rows: Sequence[QualityRow], path: Path) -> None:
@@ -64,7 +67,10 @@ def draw_histograms(rows: Sequence[QualityRow], path: Path) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(10, 5), layout="constrained")
     for axis, (name, words) in zip(axes.flat, SHOWN.items(), strict=True):
         values = [value for row in rows if (value := getattr(row, name)) is not None]
-        axis.hist(values, bins=30, color="#4477aa")
+        low, high = (min(values), max(values)) if values else (0.0, 1.0)
+        reach = None if high - low > 1e-6 * abs(high) else (0.9 * low, 1.1 * low or 1.0)
+        axis.hist(values, bins=30, range=reach, color="#4477aa")
+        axis.locator_params(axis="x", nbins=5)
         axis.set_xlabel(words)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("series")
@@ -74,14 +80,24 @@ def draw_histograms(rows: Sequence[QualityRow], path: Path) -> None:
 
 
 def html(
-    recipe: QualityRecipe, rows: Sequence[QualityRow], summary: dict[str, Any], names: list[str]
+    recipe: QualityRecipe,
+    dataset: str,
+    rows: Sequence[QualityRow],
+    summary: dict[str, Any],
+    parts: dict[str, str],
+    names: list[str],
 ) -> str:
     """The page; whatever comes from a header is escaped."""
+    numbers = {uid: number for number, uid in enumerate(parts, start=1)}
     return (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(PAGE)
         .render(
             label=recipe.dataset,
+            dataset=dataset,
+            rows=rows,
+            parts=parts,
+            numbers=numbers,
             grid=recipe.grid,
             summary=summary,
             excluded=[row for row in rows if row.status == "excluded"],
@@ -113,13 +129,14 @@ td.id { font-family: ui-monospace, monospace; font-size: 12px; } img { max-width
 Volumes of {{ grid.size }}<sup>3</sup> voxels of {{ "%g" | format(grid.spacing_mm) }} mm, cut
 around the {{ "middle of the scan" if grid.crop == "center" else "lungs" }}.
 Cohort <code>{{ summary.cohort }}</code>. All facts of all series:
-<a href="../../volumes/">quality.csv</a>.</p>
+<a href="../../volumes/{{ dataset }}/quality.csv">quality.csv</a>.</p>
 {% macro listing(title, found, words) %}
 <h2>{{ title }} ({{ found | length }})</h2>
 {% if found %}
-<table><tr><th>series<th>patient<th>{{ words }}
+<table><tr><th>series<th>patient<th>{{ words }}<th>where it lay
 {% for row in found %}
 <tr><td class="id">{{ row.series_uid }}<td>{{ row.patient_id }}<td>{{ row.reason or row.flags }}
+<td class="id">{{ row.path }}
 {% endfor %}
 </table>
 {% else %}<p>None.</p>{% endif %}
@@ -136,9 +153,18 @@ Cohort <code>{{ summary.cohort }}</code>. All facts of all series:
 <h2>Distributions</h2>
 <img src="histograms.png" alt="Histograms of spacing, extent, lung volume and padding">
 <h2>Every usable volume</h2>
-<p>Axial, coronal and sagittal slice; HU window [{{ "%g" | format(window[0]) }},
+<p>Axial, coronal and sagittal slice, the patient's right at left; HU window
+[{{ "%g" | format(window[0]) }},
 {{ "%g" | format(window[1]) }}].</p>
 {% for name in sheets %}<img src="{{ name }}" alt="Contact sheet {{ loop.index }}">
 {% endfor %}
+<h2>All series</h2>
+<table><tr><th>number<th>series<th>patient<th>status<th>part<th>lung, ml<th>where it lay
+{% for row in rows %}
+<tr><td>{{ numbers[row.series_uid] }}<td class="id">{{ row.series_uid }}<td>{{ row.patient_id }}
+<td>{{ row.status }}<td>{{ parts[row.series_uid] }}
+<td>{{ "%.0f" | format(row.lung_ml) if row.lung_ml is not none }}<td class="id">{{ row.path }}
+{% endfor %}
+</table>
 </html>
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,9 @@ from prdit.data.sources.verified import RawScan, write_verified
 from prdit.errors import UserError
 from prdit.recipes import FolderRecipe
 
+LONGEST = 60
+"""Letters of a name; each may have four bytes, and a file's name 255."""
+
 
 def run(recipe: FolderRecipe, *, verified: Path) -> None:
     """List the scans of some folders or files, none of which is copied or changed.
@@ -22,7 +26,8 @@ def run(recipe: FolderRecipe, *, verified: Path) -> None:
     """
     source = recipe.source
     look = _in_folder if source.kind == "dicom" else _in_file
-    scans = [scan for unit in recipe.units for scan in look(Path(source.folder), unit)]
+    folder = Path(source.folder).expanduser()
+    scans = [scan for unit in recipe.units for scan in look(folder, unit)]
     table = source.patients
     if table is not None:
         patients = read_patients(Path(table.file), table.scan, table.patient)
@@ -49,5 +54,8 @@ def _in_file(folder: Path, unit: str) -> Iterator[RawScan]:
 
 
 def _as_name(path: str) -> str:
-    """A path within the folder as a name that files can bear."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", path).strip("._") or "scans"
+    """A path within the folder as a name that files can bear; a changed one gets a digest of it."""
+    name = re.sub(r"[^\w.-]+", "_", path).strip("._-")[:LONGEST]
+    if name == path:
+        return name
+    return f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:6]}".lstrip("-")

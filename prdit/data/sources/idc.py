@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -49,9 +50,13 @@ def run(recipe: FetchRecipe, *, verified: Path) -> None:
     What an earlier attempt left is kept where it is right.
     """
     chosen = read_manifest(Path(recipe.manifest))[recipe.first : recipe.first + recipe.count]
+    if len(chosen) != recipe.count:
+        last = recipe.first + recipe.count
+        raise UserError(f"the manifest {recipe.manifest} has fewer than {last} series; correct it")
     scans = []
     for series in chosen:
         folder = verified.parent / series.series_uid
+        print(f"{series.patient_id}, {series.series_uid}: {series.files} files", flush=True)
         fetch(series, folder, recipe.endpoints)
         scans.append(RawScan(series.series_uid, folder, series.patient_id))
     write_verified(verified, scans)
@@ -60,8 +65,21 @@ def run(recipe: FetchRecipe, *, verified: Path) -> None:
 def read_manifest(path: Path) -> list[Series]:
     """The series of a manifest, in its order. Raises UserError if it is none."""
     columns = [field.name for field in fields(Series)]
-    rows = [list(row.values()) for row in read_csv(path, columns)]
-    return [Series(uid, patient, uuid, int(n), int(size)) for uid, patient, uuid, n, size in rows]
+    return [_series(path, list(row.values())) for row in read_csv(path, columns)]
+
+
+def _series(path: Path, row: list[str]) -> Series:
+    """A row of a manifest. Its ids become paths, so that they are held to what ids may be."""
+    uid, patient, uuid, files, size = row
+    if not (
+        re.fullmatch(r"[0-9][0-9.]*", uid)
+        and re.fullmatch(r"[0-9A-Za-z-]+", uuid)
+        and files.isascii()
+        and files.isdigit()
+        and size.isdigit()
+    ):
+        raise UserError(f"the manifest {path} has a row that is no series: {row}; correct it")
+    return Series(uid, patient, uuid, int(files), int(size))
 
 
 def fetch(series: Series, folder: Path, endpoints: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 from prdit.data.sources.patients import METADATA, PATIENT, SCAN, read_patients, whose
 from prdit.data.sources.verified import RawScan
@@ -23,10 +24,7 @@ def run(recipe: RecordRecipe, *, manifest: Path) -> None:
         UserError: not allowed, not as many scans as planned for, or a scan without a patient.
     """
     record = Record(recipe.url, recipe.record)
-    about = record.about()
-    rights = [str(one.get("title", one)) for one in about.get("metadata", {}).get("rights", [])]
-    access = about.get("access", {}).get("status", "unknown")
-    print(f"{record.page}: access {access}, licence {', '.join(rights) or 'not stated'}")
+    print(f"{record.page}: {licence(record.about())}")
     files = record.files()
     scans = sorted(name for name in files if re.fullmatch(r"[A-Za-z0-9_-]+\.npz", name))
     if len(scans) != recipe.scans:
@@ -46,6 +44,17 @@ def run(recipe: RecordRecipe, *, manifest: Path) -> None:
             scan_id = name.removesuffix(".npz")
             patient = whose(RawScan(scan_id, Path(name)), patients, METADATA)
             rows.writerow((scan_id, patient, name, files[name]["size"], _md5(files[name])))
+
+
+def licence(about: dict[str, Any]) -> str:
+    """What a record's page says of access and licence, in words."""
+    try:
+        access = about["access"]["status"]
+        titles = [one.get("title", "") for one in about["metadata"].get("rights", [])]
+        names = [next(iter(t.values()), "") if isinstance(t, dict) else str(t) for t in titles]
+    except (AttributeError, KeyError, TypeError):
+        return "access and licence are not stated"
+    return f"access {access}, licence {', '.join(filter(None, names)) or 'not stated'}"
 
 
 def _md5(entry: dict[str, str | int]) -> str:

@@ -37,7 +37,7 @@ def write_verified(path: Path, scans: Iterable[RawScan]) -> None:
         if scan.scan_id in told:
             raise UserError(
                 f"scan {scan.scan_id} is there twice, in {told[scan.scan_id]['path']} and in"
-                f" {where}; take one of them away"
+                f" {where}; put all files of a series into one folder, and no copy into another"
             )
         about = {"path": where, "patient_id": scan.patient_id}
         told[scan.scan_id] = about | _content(scan.path)

@@ -7,8 +7,10 @@ config or a command line.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +18,7 @@ from typing import Any, NoReturn
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
@@ -31,6 +34,8 @@ LONGEST_WAIT_S = 3600
 ATTEMPTS = 8
 """In a row that bring nothing."""
 PAUSE_S = 0.5
+LONGEST_LIST = 1 << 26
+"""Bytes of a list of files; that of RAD-ChestCT has some 2 MB."""
 CHUNK = 1 << 16
 
 
@@ -64,6 +69,8 @@ class Record:
         self.page = f"{url.rstrip('/')}/records/{number}"
         self.session = requests.Session()
         token = os.environ.get(TOKEN, "").strip()
+        if not re.fullmatch(r"[!-~]*", token):
+            raise UserError(f"{TOKEN} holds a space, a line break or a letter that no token has")
         self.has_token = bool(token)
         if token.count(".") == 2:  # a share link's, which Zenodo takes as part of the address only
             self.session.params = {"token": token}
@@ -88,7 +95,7 @@ class Record:
         """{name: {size, checksum}} of all files. Raises UserError where they may not be seen."""
         try:
             entries = self._json(f"{self.url}/files")["entries"]
-            found = {
+            found: dict[str, dict[str, Any]] = {
                 str(e["key"]): {"size": int(e["size"]), "checksum": str(e["checksum"])}
                 for e in entries
             }
@@ -96,6 +103,8 @@ class Record:
             raise UserError(f"the list of files of {self.page} cannot be understood") from None
         if not found:
             self._refuse(403)
+        if any(one["size"] < 0 for one in found.values()):
+            raise UserError(f"{self.page} tells of a file with a negative size")
         return found
 
     def download(self, name: str, size: int, md5: str, path: Path) -> None:
@@ -113,7 +122,7 @@ class Record:
         in_vain = 0
         while (start := _size(partial)) < size and in_vain < ATTEMPTS:
             time.sleep(PAUSE_S * in_vain)
-            self._append(name, partial, start)
+            self._append(name, partial, start, size)
             in_vain = 0 if _size(partial) > start else in_vain + 1
         if _size(partial) != size:
             raise UserError(
@@ -129,14 +138,22 @@ class Record:
         sync(partial)
         os.replace(partial, path)
 
-    def _append(self, name: str, partial: Path, start: int) -> None:
+    def _append(self, name: str, partial: Path, start: int, size: int) -> None:
         """Add what is missing from byte `start` on to a partial file, as far as the answer goes."""
         headers = {"Range": f"bytes={start}-"} if start else {}
         answer = self._get(f"{self.url}/files/{name}/content", headers=headers, stream=True)
+        if answer.headers.get("Content-Type", "").startswith("text/html"):
+            raise UserError(f"{self.page} answers with a web page in place of {name}; try later")
+        goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         try:
-            with answer, partial.open("ab" if answer.status_code == 206 else "wb") as file:
+            with answer, partial.open("ab" if goes_on else "wb") as file:
                 for chunk in answer.iter_content(CHUNK):
                     file.write(chunk)
+                    if file.tell() > size:  # an answer without an end must not fill the disk
+                        file.truncate(0)
+                        raise UserError(
+                            f"{name} of {self.page} is longer than the {size} bytes it should have"
+                        )
         except requests.RequestException:
             return  # another request goes on from here
         except OSError as error:
@@ -144,8 +161,9 @@ class Record:
 
     def _json(self, url: str) -> dict[str, Any]:
         try:
-            found = self._get(url, headers={"Accept": "application/json"}).json()
-        except requests.JSONDecodeError:
+            with self._get(url, headers={"Accept": "application/json"}, stream=True) as answer:
+                found = json.loads(answer.raw.read(LONGEST_LIST, decode_content=True))
+        except (ValueError, HTTPError):
             raise UserError(f"{url} does not answer with JSON; is it the right server?") from None
         if not isinstance(found, dict):
             raise UserError(f"{url} does not answer as Zenodo does")
