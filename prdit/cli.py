@@ -32,8 +32,11 @@ STEPS = {
     "feature-weights": "prdit.metrics.medicalnet",
     "features": "prdit.metrics.feature_sets",
     "score": "prdit.metrics.score",
+    "critic": "prdit.critic.run",
+    "critics": "prdit.report.critics",
     "scores": "prdit.report.scores",
     "table": "prdit.report.tables",
+    "all-metrics": "prdit.report.all_metrics",
     "figure": "prdit.report.figures",
     "quality": "prdit.report.quality",
 }

@@ -6,6 +6,7 @@ ask here and nowhere else. No torch, no files but manifests: a plan takes a seco
 
 from __future__ import annotations
 
+from itertools import combinations, product
 from typing import NamedTuple
 
 from prdit import recipes
@@ -14,6 +15,8 @@ from prdit.shards import extent, numbered
 
 TIMES = "table_6"
 """The table that shows seconds per volume, not scores."""
+PAIRWISE = "table_11"
+"""The table of W-scores of every pair of rows."""
 REPEATS = 10
 """Volumes that are timed, as in the paper's Table 6."""
 FLOOR = "Real data"
@@ -40,6 +43,38 @@ def sampled(selection: Selection) -> list[Sampled]:
     ]
 
 
+class Pair(NamedTuple):
+    """Two models between which a critic judges: what its path consists of, in order."""
+
+    dataset: str
+    size: int
+    seed: int
+    """Of the samples."""
+    model: str
+    sampler: str
+    rival: str
+    rival_sampler: str
+    critic: int
+    """Seed of the critic."""
+
+
+def pairs(config: Config) -> list[Pair]:
+    """Every critic that some table asks, once each; the two models in order of their names."""
+    found = set()
+    for place, selection in config.selections().items():
+        rows = {row.label: (row.model, row.sampler) for row in selection.shown()}
+        if place == f"tables.{PAIRWISE}":
+            wanted = set(combinations(sorted(set(rows.values())), 2))
+        else:
+            anchor = rows.get(selection.anchor or "")
+            others = {one for one in rows.values() if anchor is not None and one != anchor}
+            wanted = {tuple(sorted((anchor, one))) for one in others}
+        size, seed = selection.shown()[0].size, selection.seeds[0]
+        for dataset, pair, critic in product(selection.datasets, wanted, selection.critics):
+            found.add(Pair(dataset, size, seed, *pair[0], *pair[1], critic))
+    return sorted(found)
+
+
 def tables(config: Config) -> list[str]:
     """Tables that the config asks for."""
     return _asked(config, "tables")
@@ -59,7 +94,7 @@ def _asked(config: Config, group: str) -> list[str]:
 
 def scored(config: Config) -> list[Sampled]:
     """Every set of samples that some table scores, once each."""
-    return _of_tables(config, [name for name in tables(config) if name != TIMES])
+    return _of_tables(config, [n for n in tables(config) if n not in (TIMES, PAIRWISE)])
 
 
 def timed(config: Config) -> list[Sampled]:
@@ -133,6 +168,31 @@ def score_recipe(
     )
 
 
+def critic_recipe(
+    config: Config,
+    dataset: str,
+    size: str,
+    seed: str,
+    model: str,
+    sampler: str,
+    rival: str,
+    rival_sampler: str,
+    number: str,
+) -> str:
+    """Recipe of a critic between two sets of samples."""
+    critic = config.evaluation.critic
+    training = critic.training.model_copy(update={"seed": int(number)})
+    return _json(
+        recipes.CriticRecipe(
+            dataset=dataset,
+            size=int(size),
+            seed=int(seed),
+            models=[(model, sampler), (rival, rival_sampler)],
+            critic=critic.model_copy(update={"training": training}),
+        )
+    )
+
+
 def table_recipe(config: Config, table: str) -> str:
     """Recipe of a table."""
     selection = config.selections()[f"tables.{table}"]
@@ -144,6 +204,8 @@ def table_recipe(config: Config, table: str) -> str:
             rows=selection.shown(),
             seeds=selection.seeds,
             floor=FLOOR,
+            anchor={row.label: row for row in selection.shown()}.get(selection.anchor or ""),
+            critics=selection.critics,
         )
     )
 

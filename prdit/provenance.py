@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-SCIENCE = ("models", "diffusion", "generators", "training", "metrics", "data", "report")
+SCIENCE = ("models", "diffusion", "generators", "training", "metrics", "critic", "data", "report")
 """Folders that count. What lies beside them (command line, config, files) hands data over; it
 takes no part in what is computed."""
 

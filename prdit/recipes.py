@@ -10,6 +10,7 @@ from pydantic import Field
 
 from prdit.config import (
     Array,
+    Critic,
     Dicom,
     Entry,
     Grid,
@@ -141,6 +142,18 @@ class ScoreRecipe(Entry):
     volumes: int
 
 
+class CriticRecipe(Entry):
+    """Two models' samples, as they are called in tables, and the critic between them."""
+
+    dataset: str
+    size: int
+    seed: int
+    """Of the samples."""
+    models: list[tuple[str, str]]
+    """Model and sampler of each."""
+    critic: Critic
+
+
 class TableRecipe(Entry):
     """What a table shows."""
 
@@ -151,6 +164,9 @@ class TableRecipe(Entry):
     seeds: list[int]
     floor: str
     """The "model" of scores of real against other real volumes."""
+    anchor: Shown | None = None
+    """The row that W-scores are ratios to."""
+    critics: list[int] = Field(default=[])
 
 
 class QualityRecipe(Entry):

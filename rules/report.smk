@@ -24,10 +24,53 @@ rule scores:
         "python -m prdit scores --scores {input} --table {output.table} > {log} 2>&1"
 
 
+rule critics:
+    """What all critics found, in one tidy file."""
+    input:
+        [collect(rules.critic.output.score, **one._asdict()) for one in plan.pairs(CONFIG)],
+    output:
+        table="<results>/critics.csv",
+    log:
+        "<results>/logs/critics.log",
+    benchmark:
+        "<results>/benchmarks/critics.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("critics"),
+    shell:
+        "python -m prdit critics --critics {input} --table {output.table} > {log} 2>&1"
+
+
+rule all_metrics:
+    """No metric alone tells what a generator does."""
+    input:
+        scores=rules.scores.output.table,
+    output:
+        markdown="<results>/tables/all_metrics.md",
+    log:
+        "<results>/logs/all_metrics.log",
+    benchmark:
+        "<results>/benchmarks/all_metrics.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("all-metrics"),
+    shell:
+        "python -m prdit all-metrics --scores {input.scores} --markdown {output.markdown} > {log} 2>&1"
+
+
 rule table:
     """A table of the paper, its published numbers beside ours."""
     input:
         scores=rules.scores.output.table,
+        critics=rules.critics.output.table,
         published="config/published.yaml",
     output:
         csv="<results>/tables/{table}.csv",
@@ -46,7 +89,7 @@ rule table:
         code=code("table"),
     shell:
         "python -m prdit table --recipe {params.recipe:q} --scores {input.scores}"
-        " --published {input.published} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
+        " --critics {input.critics} --published {input.published} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
 
 
 rule figure:

@@ -115,3 +115,48 @@ rule floor:
     shell:
         "python -m prdit score --recipe {params.recipe:q} --real {input.real}"
         " --score {output.score} > {log} 2>&1"
+
+
+rule critic:
+    """A critic judges between two models; each pair and seed serves every table that asks for it."""
+    input:
+        real=rules.pack.output.array,
+        first=collect(rules.sample.output.card, portion=plan.portions(CONFIG), allow_missing=True),
+        second=lambda wildcards: collect(
+            rules.sample.output.card,
+            portion=plan.portions(CONFIG),
+            model=wildcards.rival,
+            sampler=wildcards.rival_sampler,
+            allow_missing=True,
+        ),
+    output:
+        score="<results>/critics/{dataset}/{size}/seed{seed}/{model}/{sampler}/{rival}/{rival_sampler}/{critic}.json",
+    log:
+        "<results>/logs/critic/{dataset}/{size}/seed{seed}/{model}/{sampler}/{rival}/{rival_sampler}/{critic}.log",
+    benchmark:
+        "<results>/benchmarks/critic/{dataset}/{size}/seed{seed}/{model}/{sampler}/{rival}/{rival_sampler}/{critic}.tsv"
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=32000,
+        runtime=720,
+        batch=8,
+        gpu=1,
+        time_limit=0,
+    params:
+        recipe=recipe(
+            plan.critic_recipe,
+            "dataset",
+            "size",
+            "seed",
+            "model",
+            "sampler",
+            "rival",
+            "rival_sampler",
+            "critic",
+        ),
+        code=code("critic"),
+    shell:
+        "python -m prdit critic --recipe {params.recipe:q} --code {params.code} --real {input.real}"
+        " --first {input.first} --second {input.second} --score {output.score}"
+        " --batch {resources.batch} --threads {threads} --time-limit {resources.time_limit} > {log} 2>&1"

@@ -27,12 +27,13 @@ from prdit.config.data import (
     Zenodo,
 )
 from prdit.config.entry import Entry, Name
-from prdit.config.models import Model, PRDiT, PRDiTRefined, Sampler, Training
+from prdit.config.models import Critic, Model, PRDiT, PRDiTRefined, Sampler, Training
 from prdit.config.selections import Figures, Row, Selection, Shown, Tables
 
 __all__ = [
     "Array",
     "Config",
+    "Critic",
     "Dataset",
     "Dicom",
     "Entry",
@@ -76,6 +77,7 @@ class Evaluation(Entry):
     weights: str | None = Field(
         None, description="MedicalNet file, e.g. resnet_50.pth; none: a seeded random network."
     )
+    critic: Critic = Critic()
     reference: int = Field(
         1000, ge=2, description="Real volumes compared with: the first so many, by sorted id."
     )

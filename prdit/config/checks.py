@@ -15,6 +15,9 @@ SHARED_WITH_STAGE_1 = (
 )
 """A stage 2 has these in common with the Local Denoiser that it keeps."""
 
+PAIRWISE = "tables.table_11"
+"""Where all pairs of rows are compared."""
+
 SHARED_BY_REFINED = ("width", "patch", "stride", "refiner_input")
 """A refined model has these in common with the refined one that it trains on."""
 
@@ -99,6 +102,11 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
     for what, names in listed.items():
         if len(set(names)) < len(names):
             raise ValueError(f"{where}.{what} has one entry twice; write each once")
+    labels = {row.label: row for row in selection.shown()}
+    if selection.anchor is not None:
+        _known(f"{where}.anchor", selection.anchor, labels)
+    if selection.anchor is not None or where == PAIRWISE:
+        _check_critic(where, selection)
     for row in selection.shown():
         _known(f"{where}.rows", row.model, config.models)
         _known(f"{where}.rows.{row.label}.sampler", row.sampler, config.samplers)
@@ -106,6 +114,18 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
             _check_pools(where, row.size, dataset, config.datasets[dataset].grid.size)
         _check_tiles(config, where, row.size, row.model)
         _check_steps(config, where, row)
+
+
+def _check_critic(where: str, selection: Selection) -> None:
+    """Critics tell volumes of one size apart, which they halve down to 4^3."""
+    sizes = {row.size for row in selection.shown()}
+    if len(sizes) > 1:
+        raise ValueError(f"{where}: W-scores compare volumes of one size, not of {sorted(sizes)}")
+    size = sizes.pop()
+    if size < 8 or size & (size - 1):
+        raise ValueError(f"{where}.size: {size} is no power of two, which W-scores need")
+    if len(set(selection.critics)) < len(selection.critics):
+        raise ValueError(f"{where}.critics has one seed twice; write each once")
 
 
 def _check_steps(config: Config, where: str, row: Shown) -> None:

@@ -34,6 +34,20 @@ class Training(Entry):
     )
 
 
+class Critic(Entry):
+    """A WGAN-GP critic of the W-score (A.9.3)."""
+
+    width: int = Field(32, ge=1, description="Channels of the first convolution; they double.")
+    penalty: float = Field(10.0, gt=0, description="Weight of the gradient penalty (lambda).")
+    held_out: float = Field(0.1, gt=0, lt=1, description="Share of the samples it is asked about.")
+    training: Training = Field(
+        Training(
+            volumes=400_000, batch=40, learning_rate=1e-5, clip=1e9, ema=0.999, precision="tf32"
+        ),
+        description="Volumes counts pairs of a real and a generated one; the seed is set.",
+    )
+
+
 class PRDiT(Entry):
     """PRDiT (section 3). `depth: 0` is stage 1, the Local Denoiser alone."""
 

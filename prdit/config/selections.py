@@ -42,6 +42,13 @@ class Selection(Entry):
         Discriminator(lambda rows: "labelled" if isinstance(rows, Mapping) else "models"),
     ] = Field(description="Models; or by label: model, and sampler and size if they differ.")
 
+    anchor: str | None = Field(
+        None, description="Label of the row that the W-scores of the others are ratios to."
+    )
+    critics: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[0, 1, 2], min_length=1, description="Seeds of the critics of W-scores."
+    )
+
     def shown(self) -> list[Shown]:
         """All rows in full."""
         rows = self.rows if isinstance(self.rows, dict) else {m: Row(model=m) for m in self.rows}
@@ -62,6 +69,7 @@ class Tables(Entry):
     table_6: Selection | None = Field(None, description="Seconds per volume, one at a time.")
     table_7: Selection | None = Field(None, description="As Table 3; the paper prints it twice.")
     table_8: Selection | None = Field(None, description="Frozen against fine-tuned base.")
+    table_11: Selection | None = Field(None, description="W-scores of every pair of rows.")
 
 
 class Figures(Entry):

@@ -40,15 +40,11 @@ class Update(Protocol):
     def __call__(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]: ...
 
 
-class Generator(ABC):
-    """A trainable source of volumes [B, 1, S, S, S] in [-1, 1]."""
+class Trainable(ABC):
+    """What the training loop trains."""
 
     network: nn.Module
-    """All that is trained and all that sampling needs; its state is the weights file."""
-
-    @abstractmethod
-    def start_from(self, trained: Generator) -> None:
-        """Take over what an earlier training left; raises UserError if it does not fit."""
+    """All that is trained."""
 
     @abstractmethod
     def optimizers(self) -> list[Optimizer]:
@@ -72,6 +68,17 @@ class Generator(ABC):
 
     def compile(self) -> None:  # noqa: B027
         """Compile what a GPU does over and over; it may do nothing."""
+
+
+class Generator(Trainable):
+    """A trainable source of volumes [B, 1, S, S, S] in [-1, 1].
+
+    All that sampling needs is its network, whose state is the weights file.
+    """
+
+    @abstractmethod
+    def start_from(self, trained: Generator) -> None:
+        """Take over what an earlier training left; raises UserError if it does not fit."""
 
     @abstractmethod
     def drawing(self, sampler: Sampler) -> Draw:

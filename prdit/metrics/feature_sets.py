@@ -15,6 +15,7 @@ from prdit.data.samples import read_samples
 from prdit.data.store import open_store
 from prdit.data.volume import from_window, to_window
 from prdit.files import atomic, damaged, read_json, sha256
+from prdit.metrics.memorization import fingerprint
 from prdit.recipes import FeaturesRecipe
 
 RANDOM_SEED = 0
@@ -26,9 +27,27 @@ class FeatureSet:
 
     features: np.ndarray
     """float32 [n, d]"""
+    prints: np.ndarray
+    """float32 [n, 7, 7, 4], fingerprints by which copies are found."""
     names: list[str]
+    parts: list[str]
+    """"train" or "held-out" of real volumes; empty of generated ones."""
     card: dict[str, Any]
     """With a key "oom" if there are none, since their model was too large to train."""
+
+    def rows(self, chosen: np.ndarray) -> FeatureSet:
+        """Some of the volumes [m], by their places."""
+        return FeatureSet(
+            self.features[chosen],
+            self.prints[chosen],
+            [self.names[i] for i in chosen],
+            [self.parts[i] for i in chosen] if self.parts else [],
+            self.card,
+        )
+
+    def spread(self, count: int) -> FeatureSet:
+        """So many of the volumes, evenly from first to last."""
+        return self.rows(np.linspace(0, len(self.names) - 1, count).round().astype(int))
 
 
 def run(
@@ -55,13 +74,22 @@ def run(
     torch.set_num_threads(threads)
     network, about = load_network(recipe)
     if any("oom" in read_json(card) for card in cards):
-        write(features, FeatureSet(np.empty((0, 0), np.float32), [], about | {"oom": True}))
+        nothing = np.empty((0, 0), np.float32)
+        write(features, FeatureSet(nothing, nothing, [], [], about | {"oom": True}))
         return
-    volumes, names, made_from = real_volumes(real) if real else generated_volumes(cards)
-    found = np.stack(list(extract(network, volumes, batch)))
+    volumes, names, parts, made_from = real_volumes(real) if real else generated_volumes(cards)
+    prints: list[np.ndarray] = []
+    found = np.stack(list(extract(network, _printed(volumes, prints), batch)))
     card = about | made_from | {"volumes": len(names)}
-    write(features, FeatureSet(found, names, card))
+    write(features, FeatureSet(found, np.stack(prints), names, parts, card))
     print(f"features of {len(names)} volumes by {about['network']}")
+
+
+def _printed(volumes: Iterator[np.ndarray], prints: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The volumes as they pass by; their fingerprints are added to `prints`."""
+    for volume in volumes:
+        prints.append(fingerprint(volume))
+        yield volume
 
 
 def load_network(recipe: FeaturesRecipe) -> tuple[Any, dict[str, Any]]:
@@ -81,29 +109,35 @@ def load_network(recipe: FeaturesRecipe) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def real_volumes(array: Path) -> tuple[Iterator[np.ndarray], list[str], dict[str, Any]]:
-    """The store's volumes, rounded to whole HU as generated ones are; their ids; window, cohort."""
+Read = tuple[Iterator[np.ndarray], list[str], list[str], dict[str, Any]]
+"""Volumes, their names, their parts if they have any, and what they were made from."""
+
+
+def real_volumes(array: Path) -> Read:
+    """The store's volumes, rounded to whole HU as generated ones are."""
     store = open_store(array)
     low, high = store.window
     hu = (from_window(store.volume(i), low, high) for i in range(len(store.series)))
     made_from = {"window": [low, high], "cohort": store.cohort}
-    return (to_window(volume, low, high) for volume in hu), store.series, made_from
+    return (to_window(volume, low, high) for volume in hu), store.series, store.parts, made_from
 
 
-def generated_volumes(cards: list[Path]) -> tuple[Iterator[np.ndarray], list[str], dict[str, Any]]:
-    """The samples that cards name, their file names; window, and the cohort trained on if known."""
+def generated_volumes(cards: list[Path]) -> Read:
+    """The samples that cards name."""
     told = {path: read_json(path, "files", "window") for path in cards}
     low, high = told[cards[0]]["window"]
     volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
     made_from = {"window": [low, high], "cohort": told[cards[0]].get("cohort")}
-    return volumes, [name for card in told.values() for name in sorted(card["files"])], made_from
+    names = [name for card in told.values() for name in sorted(card["files"])]
+    return volumes, names, [], made_from
 
 
 def write(path: Path, found: FeatureSet) -> None:
     """Store features as a .npz file."""
     card = json.dumps(found.card, sort_keys=True)
     with atomic(path) as partial, partial.open("wb") as file:
-        np.savez(file, features=found.features, names=found.names, card=card)
+        about = {"names": found.names, "parts": found.parts, "card": card}
+        np.savez(file, features=found.features, prints=found.prints, **about)
 
 
 def read(path: Path) -> FeatureSet:
@@ -111,6 +145,7 @@ def read(path: Path) -> FeatureSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             card = json.loads(str(file["card"]))
-            return FeatureSet(file["features"], [str(n) for n in file["names"]], card)
+            names, parts = ([str(one) for one in file[key]] for key in ("names", "parts"))
+            return FeatureSet(file["features"], file["prints"], names, parts, card)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise damaged(path, str(error)) from None

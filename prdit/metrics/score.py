@@ -3,58 +3,120 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from prdit.errors import UserError
 from prdit.files import write_json
+from prdit.metrics.diversity import coverage, density
 from prdit.metrics.feature_sets import FeatureSet, read
 from prdit.metrics.frechet import frechet_distance
-from prdit.metrics.mmd import mmd
+from prdit.metrics.interval import bootstrap
+from prdit.metrics.memorization import CLOSEST, copies
+from prdit.metrics.mmd import kid, kid_interval, mmd, mmd_unbiased
 from prdit.recipes import ScoreRecipe
 
-METRICS = {"fid": frechet_distance, "mmd": mmd}
+METRICS = {
+    "fid": frechet_distance,
+    "mmd": mmd,
+    "mmd_unbiased": mmd_unbiased,
+    "kid": kid,
+    "density": density,
+    "coverage": coverage,
+}
+"""Of features [n, d] of real and [m, d] of generated volumes."""
+BY_PART = ("fid_train", "fid_held_out")
+"""FID against as many training as held-out volumes: the former alone falls with memorization."""
+COPIES = "copies"
+"""Per 1,000 samples, of which 50 are expected by the choice of the threshold."""
+ALL = (*METRICS, *BY_PART, COPIES)
 
 
 def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path) -> None:
     """Score generated against real features; without generated ones, real against real.
 
     Args:
-        score: JSON with the metrics and the card of what they were made from.
+        score: JSON with the metrics, their intervals, and the card of what they were made from.
     """
-    reals, samples = read(real), None if generated is None else read(generated)
-    if samples is None or generated is None:
-        card = reals.card
-        reference, other = floor_sets(reals.features, recipe.reference, recipe.volumes)
+    reals = read(real)
+    if generated is None:
+        card, (some, others) = reals.card, floor_sets(reals, recipe.reference, recipe.volumes)
     else:
-        card = samples.card
+        samples = read(generated)
         check_comparable(reals, samples, generated)
-        reference, other = reals.features[: recipe.reference], samples.features[: recipe.volumes]
-    oom = "oom" in card
-    values = {name: None if oom else metric(reference, other) for name, metric in METRICS.items()}
+        card, some = samples.card, reals.rows(np.arange(len(reals.names))[: recipe.reference])
+        others = samples.rows(np.arange(len(samples.names))[: recipe.volumes])
     keys = ("dataset", "size", "model", "sampler", "seed")
     about = {key: getattr(recipe, key) for key in keys}
-    sizes = {"reference": len(reference), "volumes": len(other)}
+    sizes = {"reference": len(some.names), "volumes": len(others.names)}
     made_from = {**card, **sizes, "cohort": reals.card["cohort"]}
-    write_json(score, {**about, "metrics": values, "card": made_from})
+    if "oom" in card:
+        found: dict[str, Any] = {"metrics": dict.fromkeys(ALL)}
+    else:
+        found = scored(reals, some, others)
+    write_json(score, {**about, **found, "card": made_from})
 
 
-def floor_sets(features: np.ndarray, reference: int, volumes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two disjoint sets of real features, of the two sizes asked for or smaller in proportion.
+def scored(reals: FeatureSet, some: FeatureSet, others: FeatureSet) -> dict[str, Any]:
+    """All metrics of a set of volumes, and the intervals of some.
+
+    Args:
+        reals: all real volumes.
+        some: those of them that are compared with.
+        others: what is scored.
+    """
+    x, y = some.features, others.features
+    metrics = {name: metric(x, y) for name, metric in METRICS.items()}
+    intervals = {name: bootstrap(METRICS[name], x, y) for name in ("fid", "mmd")}
+    train, held_out = by_part(reals, without=others)
+    size = min(len(train.names), len(held_out.names))
+    for name, part in zip(BY_PART, (train, held_out), strict=True):
+        metrics[name] = frechet_distance(part.spread(size).features, y)
+    search = copies(train.prints, held_out.prints, others.prints)
+    closest = np.argsort(search.distance, kind="stable")[:CLOSEST]
+    return {
+        "metrics": {**metrics, COPIES: 1000 * search.share},
+        "intervals": {**intervals, "kid": kid_interval(x, y)},
+        "threshold": search.threshold,
+        "closest": [
+            [others.names[i], train.names[search.nearest[i]], float(search.distance[i])]
+            for i in closest
+        ],
+    }
+
+
+def by_part(reals: FeatureSet, without: FeatureSet) -> tuple[FeatureSet, FeatureSet]:
+    """Training and held-out real volumes, but for those that are scored themselves."""
+    left_out = set(without.names)
+    found = []
+    for part in ("train", "held-out"):
+        chosen = [
+            i
+            for i, (name, its) in enumerate(zip(reals.names, reals.parts, strict=True))
+            if its == part and name not in left_out
+        ]
+        found.append(reals.rows(np.array(chosen, dtype=int)))
+    return found[0], found[1]
+
+
+def floor_sets(reals: FeatureSet, reference: int, volumes: int) -> tuple[FeatureSet, FeatureSet]:
+    """Two disjoint sets of real volumes, of the two sizes asked for or smaller in proportion.
 
     They alternate through the sorted ids, so that neither is the collection's beginning.
 
     Raises:
         UserError: fewer than 4 real volumes.
     """
-    total = min(len(features), reference + volumes)
+    count = len(reals.names)
+    total = min(count, reference + volumes)
     if total < 4:
-        raise UserError(f"{len(features)} real volumes cannot be split in two sets; use 4 at least")
+        raise UserError(f"{count} real volumes cannot be split in two sets; use 4 at least")
     size = min(max(2, round(total * volumes / (reference + volumes))), total - 2)
-    chosen = np.linspace(0, len(features) - 1, total).round().astype(int)
+    chosen = np.linspace(0, count - 1, total).round().astype(int)
     second = np.linspace(0, total - 1, size).round().astype(int)
     first = np.setdiff1d(np.arange(total), second)
-    return features[chosen[first]], features[chosen[second]]
+    return reals.rows(chosen[first]), reals.rows(chosen[second])
 
 
 def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None:
@@ -72,3 +134,5 @@ def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None
                 f"{path} cannot be scored: its {key} is {mine}, that of the real features {its};"
                 " make both again with one config"
             )
+    if "oom" not in samples.card and samples.features.shape[1] != reals.features.shape[1]:
+        raise UserError(f"{path} has features of another length than the real ones; make both anew")

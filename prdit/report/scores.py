@@ -9,7 +9,8 @@ import pandas as pd
 
 from prdit.files import atomic, read_json
 
-COLUMNS = ["dataset", "size", "model", "sampler", "seed", "metric", "value"]
+COLUMNS = ["dataset", "size", "model", "sampler", "seed", "metric", "value", "low", "high"]
+"""`low` to `high`: interval of 95 %, of the metrics that have one."""
 CARD = ["network", "volumes", "reference", "device", "precision", "oom", "cohort", "card"]
 
 
@@ -24,7 +25,10 @@ def run(*, scores: list[Path], table: Path) -> None:
         about = {key: found[key] for key in COLUMNS[:4]}
         card = {key: found["card"].get(key) for key in CARD}
         about |= {**card, "card": path.name, "oom": "oom" in found["card"]}
-        rows += [{**about, "seed": s, "metric": m, "value": v} for s, m, v in values(found)]
+        for seed, metric, value in values(found):
+            low, high = found.get("intervals", {}).get(metric, (None, None))
+            measured = {"seed": seed, "metric": metric, "value": value, "low": low, "high": high}
+            rows.append({**about, **measured})
     frame = pd.DataFrame(rows, columns=COLUMNS + CARD)
     with atomic(table) as partial:
         frame.to_csv(partial, index=False)

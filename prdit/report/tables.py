@@ -11,35 +11,14 @@ import yaml
 from prdit.config import Shown
 from prdit.files import atomic
 from prdit.recipes import TableRecipe
+from prdit.report.captions import CAPTIONS, note
+from prdit.report.critics import log_ratio_cells, ratios, summary
+from prdit.report.markdown import DIFFERS, in_markdown
 
 OOM = "OOM"
 """Of a model that was too large to train, as in the paper."""
-
-
-def run(recipe: TableRecipe, *, scores: Path, published: Path, csv: Path, markdown: Path) -> None:
-    """Write one table as CSV (plain numbers) and Markdown (as the paper prints them)."""
-    all_scores = pd.read_csv(scores)
-    values = yaml.safe_load(published.read_text())[recipe.table]
-    frame = pd.DataFrame(rows(recipe, all_scores, values))
-    with atomic(csv) as partial:
-        frame.to_csv(partial, index=False)
-    with atomic(markdown) as partial:
-        partial.write_text(in_markdown(frame, CAPTIONS[recipe.table]))
-
-
-def rows(recipe: TableRecipe, scores: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
-    """A row per data set and label; for scores, also one per size for real against other real."""
-    found, columns = [], columns_of(recipe.table)
-    sizes = sorted({row.size for row in recipe.rows})
-    floors = [Shown(recipe.floor, recipe.floor, "-", size) for size in sizes]
-    for dataset, (name, key) in recipe.datasets.items():
-        paper = by_label(values.get(key, values))
-        for row in recipe.rows if columns == [SECONDS] else [*recipe.rows, *floors]:
-            chosen = of_row(scores, recipe, dataset, row, columns)
-            about = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
-            its = paper.get(row.label) or {}
-            found.append(about | ours(chosen, columns) | theirs(its, columns) | how(chosen))
-    return found
+MADE_FROM = ("network", "reference", "volumes", "cohort")
+"""What two rows of a data set have in common if their scores compare."""
 
 
 class Column(NamedTuple):
@@ -48,20 +27,72 @@ class Column(NamedTuple):
     name: str
     metric: str
     scale: float
-    key: str
-    """Of the paper's value."""
-
-
-def columns_of(table: str) -> list[Column]:
-    """The columns of a table; FID is in units of 10^-3 in the paper, in Table 5 of 10^-2."""
-    if table == "table_6":
-        return [SECONDS]
-    unit = 2 if table == "table_5" else 3
-    fid = Column(f"FID x10^{unit}", "fid", 10**unit, f"fid_e{unit}")
-    return [fid, Column("MMD", "mmd", 1.0, "mmd")]
+    key: str | None
+    """Of the paper's value, if it has one."""
 
 
 SECONDS = Column("seconds per volume", "seconds", 1.0, "seconds")
+W_SCORE = Column("W-score", "w_score", 1.0, "w_score")
+
+
+def run(
+    recipe: TableRecipe,
+    *,
+    scores: Path,
+    critics: Path,
+    published: Path,
+    csv: Path,
+    markdown: Path,
+) -> None:
+    """Write one table as CSV (plain numbers) and Markdown (as the paper prints them)."""
+    judged = pd.read_csv(critics)
+    values = yaml.safe_load(published.read_text())[recipe.table]
+    if recipe.table == "table_11":
+        frame = pd.DataFrame(pairwise(recipe, judged, values))
+    else:
+        frame = pd.DataFrame(rows(recipe, pd.read_csv(scores), judged, values))
+    with atomic(csv) as partial:
+        frame.to_csv(partial, index=False)
+    with atomic(markdown) as partial:
+        partial.write_text(in_markdown(frame, CAPTIONS[recipe.table], note(recipe.table, frame)))
+
+
+def rows(
+    recipe: TableRecipe, scores: pd.DataFrame, critics: pd.DataFrame, values: Any
+) -> list[dict[str, Any]]:
+    """A row per data set and label; for scores, also one per size for real against other real."""
+    found, columns = [], columns_of(recipe)
+    timed = recipe.table == "table_6"
+    sizes = sorted({row.size for row in recipe.rows})
+    floors = [] if timed else [Shown(recipe.floor, recipe.floor, "-", n) for n in sizes]
+    for dataset, (name, key) in recipe.datasets.items():
+        paper = by_label(values.get(key, values))
+        usual: dict[int, pd.Series] = {}
+        for row in [*recipe.rows, *floors]:
+            chosen = of_row(scores, recipe, dataset, row, columns)
+            cells: dict[str, Any] = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
+            cells |= ours(chosen, columns)
+            if recipe.anchor is not None:
+                cells |= w_score(critics, recipe, dataset, row)
+            cells |= theirs(paper.get(row.label) or {}, columns) | how(chosen)
+            first = chosen.iloc[0]
+            cells |= {} if timed else {DIFFERS: differs(first, usual.setdefault(row.size, first))}
+            found.append(cells)
+    return found
+
+
+def columns_of(recipe: TableRecipe) -> list[Column]:
+    """The columns of a table; FID is in units of 10^-3 in the paper, in Table 5 of 10^-2."""
+    if recipe.table == "table_6":
+        return [SECONDS]
+    unit = 2 if recipe.table == "table_5" else 3
+    return [
+        Column(f"FID x10^{unit}", "fid", 10**unit, f"fid_e{unit}"),
+        Column("MMD", "mmd", 1.0, "mmd"),
+        Column(f"FID train x10^{unit}", "fid_train", 10**unit, None),
+        Column(f"FID held-out x10^{unit}", "fid_held_out", 10**unit, None),
+        Column("copies per 1,000", "copies", 1.0, None),
+    ]
 
 
 def of_row(
@@ -102,13 +133,23 @@ def ours(found: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
     return cells
 
 
+def w_score(critics: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> dict[str, Any]:
+    """Mean and deviation of a row's W-score, and how many critics had nothing to tell."""
+    name = W_SCORE.name
+    if row.model == recipe.floor or recipe.anchor is None:
+        return {name: None, f"{name} std": None, "critics without a ratio": None}
+    mean, std, without = summary(ratios(critics, recipe, dataset, row, recipe.anchor))
+    return {name: mean, f"{name} std": std, "critics without a ratio": without}
+
+
 def theirs(paper: dict[str, Any], columns: list[Column]) -> dict[str, Any]:
     """The paper's cells: a number, a mean with its deviation, or a word such as OOM."""
     cells: dict[str, Any] = {}
-    for column in columns:
-        value = paper.get(column.key)
-        mean, std = value if isinstance(value, list) else (value, None)
-        cells |= {f"paper {column.name}": mean, f"paper {column.name} std": std}
+    for column in columns if "w_score" not in paper else [*columns, W_SCORE]:
+        if column.key is not None:
+            value = paper.get(column.key)
+            mean, std = value if isinstance(value, list) else (value, None)
+            cells |= {f"paper {column.name}": mean, f"paper {column.name} std": std}
     return cells
 
 
@@ -125,50 +166,33 @@ def how(found: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def in_markdown(frame: pd.DataFrame, caption: str) -> str:
-    """A caption and a table in which each deviation follows its mean."""
-    means = [c for c in frame.columns if not c.endswith(" std") and c != "features"]
-    lines = [line(means), line(["---"] * len(means))]
-    for _, row in frame.iterrows():
-        lines.append(line([cell(row[c], row.get(f"{c} std"), c) for c in means]))
-    return "\n".join([caption, "", *lines, "", note(frame), ""])
+def differs(mine: pd.Series, usual: pd.Series) -> str:
+    """In what a row's scores were made unlike those of the data set's first row; empty if alike."""
+    if mine["oom"] or usual["oom"]:
+        return ""
+    other = [key for key in MADE_FROM if mine[key] != usual[key]]
+    return ", ".join(f"{key} {mine[key]} instead of {usual[key]}" for key in other)
 
 
-def note(frame: pd.DataFrame) -> str:
-    """What has to be known to read the numbers."""
-    if "features" not in frame:
-        return "Paper: A100. Times compare on one device and in one precision alone."
-    networks = ", ".join(sorted(frame["features"].unique()))
-    warning = " Numbers compare with each other, **not with the paper's**."
-    return f"Features: {networks}.{warning if 'not MedicalNet' in networks else ''}"
+def pairwise(recipe: TableRecipe, critics: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
+    """A row per data set and label of Table 11, a column per label, the paper's beside each."""
+    found = []
+    for dataset, (name, key) in recipe.datasets.items():
+        paper = published_pairs(values) if key == "lidc" else {}
+        for row in recipe.rows:
+            cells: dict[str, Any] = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
+            cells |= log_ratio_cells(critics, recipe, dataset, row)
+            for column in recipe.rows:
+                mean, std = paper.get((row.label, column.label), (None, None))
+                cells |= {f"paper {column.label}": mean, f"paper {column.label} std": std}
+            found.append(cells)
+    return found
 
 
-def line(cells: list[str]) -> str:
-    """One line of a Markdown table."""
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def cell(value: Any, std: Any, column: str) -> str:
-    """A table cell: numbers rounded as in the paper, nothing as a dash."""
-    if not isinstance(value, float):
-        return str(value)
-    if pd.isna(value):
-        return "-"
-    digits = 2 if "FID" in column else 4
-    spread = "" if std is None or pd.isna(std) else f" ± {std:.{digits}f}"
-    return f"{value:.{digits}f}{spread}"
-
-
-REAL = "Real data: real volumes against other real ones, the best that so many can score."
-CAPTIONS = {
-    "table_1": "**Table 1.** Unconditional generation. 3D FID and MMD, lower is better;"
-    f" mean ± standard deviation over sampling seeds. {REAL}",
-    "table_2": f"**Table 2.** Highest resolution. {REAL}",
-    "table_3": f"**Table 3.** Trained from scratch, and from half the resolution. {REAL}",
-    "table_4": "**Table 4.** Components of the model, and predictor steps k; k = 1 is cold"
-    f" sampling. {REAL}",
-    "table_5": f"**Table 5.** Samplers that use the predicted noise alone. {REAL}",
-    "table_6": "**Table 6.** Seconds per volume, one at a time; mean ± standard deviation of 10.",
-    "table_7": f"**Table 7.** As Table 3. {REAL}",
-    "table_8": f"**Table 8.** Base frozen, and fine-tuned with its refinement. {REAL}",
-}
+def published_pairs(values: Any) -> dict[tuple[str, str], tuple[float, float]]:
+    """The paper's Table 11 by (row, column): mean and standard deviation."""
+    return {
+        (row, column): (float(cell[0]), float(cell[1]))
+        for row, cells in values["rows"].items()
+        for column, cell in zip(values["order"], cells, strict=True)
+    }

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import torch
 
+from prdit.config import Training
 from prdit.data.store import Store
 from prdit.errors import UserError
 from prdit.generators import weights as weights_file
-from prdit.generators.base import Generator, build
+from prdit.generators.base import Generator, Trainable, build
 from prdit.machine import memory
 from prdit.machine.journal import Journal
 from prdit.machine.processes import Processes
 from prdit.machine.rate import flop_per_volume
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
-from prdit.training.feed import Feed
+from prdit.training.feed import Feed, Volumes
 from prdit.training.loop import train
 from prdit.training.state import State
 from prdit.training.states import LOG, States
@@ -44,10 +45,23 @@ def trained(
         OutOfMemory: caught where it can be; elsewhere torch's own errors, see prdit.machine.memory.
         UserError: what it starts from does not fit, or losses stay not finite.
     """
-    group, training = how.group, recipe.model.training
-    memory.limit(training.memory_gib, group.device)
-    generator = starting_point(recipe, start_from, group)
-    feed, held_out = (Feed(store, part, group.device) for part in ("train", "held-out"))
+    training = recipe.model.training
+    memory.limit(training.memory_gib, how.group.device)
+    generator = starting_point(recipe, start_from, how.group)
+    feed, held_out = (Feed(store, part, how.group.device) for part in ("train", "held-out"))
+    return generator, to_its_end(generator, training, feed, held_out, states, how)
+
+
+def to_its_end(
+    generator: Trainable,
+    training: Training,
+    feed: Volumes,
+    held_out: Volumes,
+    states: States,
+    how: Conditions,
+) -> State:
+    """The state at the end of a training of `generator`, whose network lies on the device."""
+    group = how.group
     with precision(training.precision, group.device)():
         flop = count_flop(generator, feed)
     state = State(generator, training)
@@ -77,7 +91,7 @@ def trained(
         save_every=how.save_every,
         stop=how.stop,
     )
-    return generator, state
+    return state
 
 
 def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processes) -> Generator:
@@ -95,7 +109,7 @@ def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processe
     return generator
 
 
-def count_flop(generator: Generator, feed: Feed) -> float:
+def count_flop(generator: Trainable, feed: Volumes) -> float:
     """FLOP of a training step per volume, counted on the first volume."""
     generator.optimizers()
     first = torch.zeros(1, dtype=torch.int64)

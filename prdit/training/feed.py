@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,16 @@ from prdit.machine.memory import free_bytes
 
 SHARE = 0.4
 """Of the GPU's free memory that volumes may take; else they stay on disk, mapped into memory."""
+
+
+class Volumes(Protocol):
+    """What a training asks for volumes: a number of them on a device."""
+
+    device: torch.device
+
+    def __len__(self) -> int: ...
+
+    def __call__(self, chosen: Tensor, upcoming: Tensor | None = None) -> Tensor: ...
 
 
 class Feed:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from prdit.diffusion.noise import permutation
 from prdit.errors import Interrupted, UserError
-from prdit.generators.base import Generator
+from prdit.generators.base import Trainable
 from prdit.machine.journal import Journal
 from prdit.machine.processes import Processes
 from prdit.machine.stop import Stop
-from prdit.training.feed import Feed
+from prdit.training.feed import Volumes
 from prdit.training.state import State
 from prdit.training.states import States
 from prdit.training.update import Updates
@@ -33,12 +33,12 @@ LINES = 50
 
 
 def train(
-    generator: Generator,
+    generator: Trainable,
     state: State,
     training: Training,
     *,
-    feed: Feed,
-    held_out: Feed,
+    feed: Volumes,
+    held_out: Volumes,
     updates: Updates,
     journal: Journal,
     states: States,

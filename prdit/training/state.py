@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from prdit.config import Training
-from prdit.generators.base import Generator
+from prdit.generators.base import Trainable
 from prdit.training.ema import Average
 
 
@@ -19,7 +19,7 @@ class State:
     rates are not drawn from generators that would have states of their own.
     """
 
-    def __init__(self, generator: Generator, training: Training) -> None:
+    def __init__(self, generator: Trainable, training: Training) -> None:
         self.network = generator.network
         self.optimizers = generator.optimizers()
         self.average = Average(generator.network, training.ema)

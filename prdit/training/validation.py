@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from prdit.generators.base import Generator
-from prdit.training.feed import Feed
+from prdit.generators.base import Trainable
+from prdit.training.feed import Volumes
 from prdit.training.update import Updates
 
 MOST = 64
@@ -13,7 +13,7 @@ MOST = 64
 
 
 @torch.no_grad()
-def validate(generator: Generator, held_out: Feed, updates: Updates) -> dict[str, float]:
+def validate(generator: Trainable, held_out: Volumes, updates: Updates) -> dict[str, float]:
     """Mean losses of the weights as they are, named "validation_..."; none for some generators.
 
     Args:
