@@ -66,9 +66,9 @@ def pairs(config: Config) -> list[Pair]:
         if place == f"tables.{PAIRWISE}":
             wanted = set(combinations(sorted(set(rows.values())), 2))
         else:
-            anchor = rows.get(selection.anchor or "")
-            others = {one for one in rows.values() if anchor is not None and one != anchor}
-            wanted = {tuple(sorted((anchor, one))) for one in others}
+            anchors = [rows[selection.anchor]] if selection.anchor else []
+            both = ((min(a, b), max(a, b)) for a, b in product(anchors, rows.values()))
+            wanted = {(a, b) for a, b in both if a != b}
         size, seed = selection.shown()[0].size, selection.seeds[0]
         for dataset, pair, critic in product(selection.datasets, wanted, selection.critics):
             found.add(Pair(dataset, size, seed, *pair[0], *pair[1], critic))

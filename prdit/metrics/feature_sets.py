@@ -136,8 +136,14 @@ def write(path: Path, found: FeatureSet) -> None:
     """Store features as a .npz file."""
     card = json.dumps(found.card, sort_keys=True)
     with atomic(path) as partial, partial.open("wb") as file:
-        about = {"names": found.names, "parts": found.parts, "card": card}
-        np.savez(file, features=found.features, prints=found.prints, **about)
+        np.savez(
+            file,
+            features=found.features,
+            prints=found.prints,
+            names=found.names,
+            parts=found.parts,
+            card=card,
+        )
 
 
 def read(path: Path) -> FeatureSet:

@@ -55,24 +55,21 @@ def ratios(
         & (critics["seed"] == recipe.seeds[0])
         & critics["critic"].isin(recipe.critics)
     ]
-    both = [
-        _between(of_table, row, to),
-        _between(of_table, to, row)[["rival_distance", "distance"]],
-    ]
-    its, others = np.concatenate([one.to_numpy(float)[:, :2] for one in both]).T
+    straight, turned = _between(of_table, row, to), _between(of_table, to, row)[:, ::-1]
+    its, others = np.concatenate([straight, turned]).T
     valid = (its > 0) & (others > 0)
     return np.where(valid, its, np.nan) / np.where(valid, others, np.nan)
 
 
-def _between(critics: pd.DataFrame, first: Shown, second: Shown) -> pd.DataFrame:
-    """Distances of first and second, from critics whose pair is in this order."""
+def _between(critics: pd.DataFrame, first: Shown, second: Shown) -> np.ndarray:
+    """Distances of first and second [n, 2], from critics whose pair is in this order."""
     chosen = critics[
         (critics["model"] == first.model)
         & (critics["sampler"] == first.sampler)
         & (critics["rival"] == second.model)
         & (critics["rival_sampler"] == second.sampler)
     ]
-    return chosen[["distance", "rival_distance"]]
+    return chosen[["distance", "rival_distance"]].to_numpy(float)
 
 
 def summary(values: np.ndarray) -> tuple[float, float | None, int]:

@@ -43,8 +43,7 @@ def cell(value: Any, std: Any, column: str, mark: str = "") -> str:
         return str(value)
     if pd.isna(value):
         return "-"
-    digits = next(
-        (n for name, n in DIGITS.items() if column.removeprefix("paper ").startswith(name)), 4
-    )
+    shown = column.removeprefix("paper ")
+    digits = next((n for name, n in DIGITS.items() if shown.startswith(name)), 4)
     spread = "" if std is None or pd.isna(std) else f" ± {std:.{digits}f}"
     return f"{value:.{digits}f}{spread}{'' if column.startswith('paper') else mark}"
