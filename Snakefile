@@ -21,6 +21,6 @@ rule all:
     default_target: True
     input:
         collect(rules.table.output, table=plan.tables(CONFIG)),
-        rules.all_metrics.output,
+        rules.all_metrics.output if plan.scored(CONFIG) else [],
         [collect(rules.figure.output, figure=f, dataset=d) for f, d in plan.figures(CONFIG)],
         collect(rules.quality.output.page, dataset=CONFIG.datasets),
