@@ -38,6 +38,7 @@ STEPS = {
     "table": "prdit.report.tables",
     "all-metrics": "prdit.report.all_metrics",
     "figure": "prdit.report.figures",
+    "closest": "prdit.report.closest",
     "quality": "prdit.report.quality",
 }
 """Verb of a step -> the module whose `run` does it. A step's options are its run's parameters."""

@@ -116,6 +116,34 @@ rule figure:
         " --cards {input.cards} --figure {output.figure} > {log} 2>&1"
 
 
+rule closest:
+    """What a metric calls a copy, a person can judge."""
+    input:
+        scores=lambda wildcards: [
+            path
+            for one in plan.scored(CONFIG)
+            if (one.dataset, str(one.size)) == (wildcards.dataset, wildcards.size)
+            for path in collect(rules.score.output.score, **one._asdict())
+        ],
+        real=rules.pack.output.array,
+    output:
+        figure="<results>/figures/closest_{dataset}_{size}.png",
+    log:
+        "<results>/logs/closest/{dataset}_{size}.log",
+    benchmark:
+        "<results>/benchmarks/closest/{dataset}_{size}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code("closest"),
+    shell:
+        "python -m prdit closest --scores {input.scores} --real {input.real}"
+        " --figure {output.figure} > {log} 2>&1"
+
+
 rule quality:
     """What became of every series, to be looked at before any number is believed."""
     input:

@@ -63,3 +63,16 @@ def test_the_benchmark_of_preprocessing_compares_two_ways(tmp_path: Path) -> Non
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["ratio"] > 0
     assert "times as long" in done.stdout
+
+
+def test_the_benchmark_of_metrics_compares_two_ways() -> None:
+    words = "--volumes 40 --features 16 --repeats 1"
+    done = subprocess.run(
+        [sys.executable, "benchmarks/metrics.py", *words.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "FID by sqrtm takes" in done.stdout
+    assert "MMD by cdist takes" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,12 +10,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import linalg
+from scipy import linalg, ndimage
 
+from prdit.data.phantom.thorax import thorax
+from prdit.data.volume import average_pool, to_window
 from prdit.errors import UserError
+from prdit.metrics.diversity import coverage, density
+from prdit.metrics.feature_sets import FeatureSet, read, write
 from prdit.metrics.frechet import frechet_distance
-from prdit.metrics.mmd import lower_median, mmd, squared_distances
-from prdit.metrics.score import floor_sets
+from prdit.metrics.interval import bootstrap
+from prdit.metrics.memorization import copies, fingerprint
+from prdit.metrics.mmd import (
+    kid,
+    kid_interval,
+    lower_median,
+    mmd,
+    mmd_unbiased,
+    squared_distances,
+)
+from prdit.metrics.score import ALL, floor_sets
 from prdit.metrics.score import run as score
 from prdit.recipes import ScoreRecipe
 
@@ -82,20 +96,26 @@ def test_the_lower_median() -> None:
 def test_floor_sets_are_disjoint_and_of_the_sizes_asked_for(
     n: int, reference: int, volumes: int
 ) -> None:
-    first, second = floor_sets(np.arange(n)[:, None], reference, volumes)
-    assert not set(first.ravel()) & set(second.ravel())
-    assert min(len(first), len(second)) >= 2
+    numbers = np.arange(n)[:, None]
+    reals = FeatureSet(numbers, numbers, [str(i) for i in range(n)], ["train"] * n, {})
+    first, second = floor_sets(reals, reference, volumes)
+    assert not set(first.names) & set(second.names)
+    assert min(len(first.names), len(second.names)) >= 2
     if n >= reference + volumes:
-        assert (len(first), len(second)) == (reference, volumes)
+        assert (len(first.names), len(second.names)) == (reference, volumes)
     else:
-        assert len(first) + len(second) <= n
+        assert len(first.names) + len(second.names) <= n
 
 
 def write_features(path: Path, seed: int, **card: object) -> Path:
     about = {"network": "n", "network_sha256": None, "window": [-1000, 400], "cohort": "c", **card}
     features = draw(20, 4, seed).astype(np.float32)
-    np.savez(path, features=features, names=[str(i) for i in range(20)], card=json.dumps(about))
+    prints = np.random.default_rng(seed).random((20, 7, 7, 4), np.float32)
+    write(path, FeatureSet(features, prints, [str(i) for i in range(20)], PARTS, about))
     return path
+
+
+PARTS = ["held-out" if i % 4 == 0 else "train" for i in range(20)]
 
 
 RECIPE = ScoreRecipe(
@@ -111,6 +131,146 @@ def test_a_score_carries_its_card(tmp_path: Path) -> None:
         frechet_distance(*(np.load(p)["features"] for p in (real, generated)))
     )
     assert found["card"]["volumes"] == found["card"]["reference"] == 20
+    assert set(found["metrics"]) == set(ALL)
+    for metric, (low, high) in found["intervals"].items():
+        assert low <= found["metrics"][metric] <= high
+    assert len(found["closest"]) == 8
+    distances = [distance for _, _, distance in found["closest"]]
+    assert distances == sorted(distances)
+
+
+def test_the_floor_has_every_metric_too(tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    recipe = RECIPE.model_copy(update={"reference": 10, "volumes": 5})
+    score(recipe, real=real, generated=None, score=tmp_path / "score.json")
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert set(found["metrics"]) == set(ALL)
+    assert all(np.isfinite(value) for value in found["metrics"].values())
+    assert (found["card"]["reference"], found["card"]["volumes"]) == (10, 5)
+
+
+def test_features_of_another_length_are_refused(tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    generated = write_features(tmp_path / "fake.npz", 1)
+    shorter = read(generated)
+    write(generated, dataclasses.replace(shorter, features=shorter.features[:, :3]))
+    with pytest.raises(UserError, match=r"fake.npz has features of another length"):
+        score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
+
+
+@pytest.mark.parametrize(("reals", "samples"), [(20, 1), (1, 20)])
+def test_one_volume_is_no_distribution(reals: int, samples: int, tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    generated = write_features(tmp_path / "fake.npz", 1)
+    for path, count in ((real, reals), (generated, samples)):
+        write(path, read(path).rows(np.arange(count)))
+    with pytest.raises(UserError, match=r"at least 2 of each are needed"):
+        score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
+
+
+# Beside the paper's metrics
+
+
+def test_unbiased_estimates_are_zero_on_average_where_biased_ones_are_not() -> None:
+    pairs = [(draw(40, 6, 2 * i), draw(40, 6, 2 * i + 1)) for i in range(60)]
+    for metric in (mmd_unbiased, kid):
+        found = [metric(x, y) for x, y in pairs]
+        assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(len(found))
+    assert min(mmd(x, y) for x, y in pairs) > 0.05
+
+
+def test_kid_by_its_definition() -> None:
+    x, y = draw(7, 3), draw(5, 3, 1)
+
+    def kernel(u: np.ndarray, v: np.ndarray) -> float:
+        return float((u @ v / 3 + 1) ** 3)
+
+    within = [
+        np.mean([kernel(u, v) for i, u in enumerate(z) for j, v in enumerate(z) if i != j])
+        for z in (x, y)
+    ]
+    across = np.mean([kernel(u, v) for u in x for v in y])
+    assert kid(x, y) == pytest.approx(sum(within) - 2 * across)
+
+
+def test_density_and_coverage_of_known_sets() -> None:
+    x = draw(200, 4)
+    assert density(x, draw(200, 4, 1)) == pytest.approx(1, abs=0.2)
+    assert coverage(x, draw(200, 4, 1)) > 0.9
+    assert density(x, x + 100) == coverage(x, x + 100) == 0
+    one_place = np.repeat(x[:1], 200, axis=0)
+    assert coverage(x, one_place) < 0.1  # fidelity without diversity
+    assert density(x, one_place) > 0.5
+
+
+@pytest.mark.parametrize("metric", [frechet_distance, mmd])
+def test_an_interval_holds_the_score_of_other_draws(metric) -> None:
+    """Of 20 fresh draws of both, most score within an interval from one, but for its placing."""
+    x, y = draw(150, 5), draw(150, 5, 1) + 0.5
+    low, high = bootstrap(metric, x, y)
+    assert low < metric(x, y) < high
+    fresh = [metric(draw(150, 5, 10 + i), draw(150, 5, 50 + i) + 0.5) for i in range(20)]
+    assert 0.4 < (high - low) / (3.92 * np.std(fresh)) < 2.5
+    assert bootstrap(metric, x, y) == (low, high)
+
+
+def test_the_interval_of_kid_shrinks_with_the_sets() -> None:
+    widths = []
+    for n in (60, 600):
+        low, high = kid_interval(draw(n, 5), draw(n, 5, 1) + 0.3)
+        widths.append(high - low)
+    assert widths[1] < 0.6 * widths[0]
+
+
+# Copies of training volumes
+
+
+@pytest.fixture(scope="module")
+def chests() -> list[np.ndarray]:
+    """HU of 60 phantoms at 8 mm."""
+    return [thorax(9, i, (8.0,) * 3, (32, 32, 32)).hu for i in range(60)]
+
+
+def prints(volumes: list[np.ndarray], size: int) -> np.ndarray:
+    pooled = (average_pool(to_window(hu, -1000, 400), 32 // size) for hu in volumes)
+    return np.stack([fingerprint(x) for x in pooled])
+
+
+def shifted(hu: np.ndarray) -> np.ndarray:
+    """By 5 mm along every axis."""
+    return ndimage.shift(hu.astype(np.float32), [5 / 8] * 3, order=1, mode="nearest")
+
+
+PLANTED = {
+    "exact": lambda hu: hu,
+    "flipped left to right": lambda hu: hu[:, :, ::-1],
+    "flipped front to back": lambda hu: hu[:, ::-1],
+    "flipped upside down": lambda hu: hu[::-1],
+    "turned by 180 degrees": lambda hu: hu[:, ::-1, ::-1],
+    "shifted by 5 mm": shifted,
+    "with noise of 100 HU": lambda hu: hu + np.random.default_rng(0).normal(0, 100, hu.shape),
+    "flipped, shifted and noisy": lambda hu: (
+        shifted(hu[:, :, ::-1]) + np.random.default_rng(0).normal(0, 50, hu.shape)
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [16, 32])
+@pytest.mark.parametrize("how", PLANTED)
+def test_planted_copies_are_found(how: str, size: int, chests: list[np.ndarray]) -> None:
+    """95 % of them at least, where 5 % of unseen real volumes pass for copies."""
+    train, held_out = prints(chests[:40], size), prints(chests[40:], size)
+    planted = prints([PLANTED[how](hu) for hu in chests[:40]], size)
+    search = copies(train, held_out, planted)
+    assert search.share >= 0.95
+    assert (search.nearest == np.arange(40)).mean() >= 0.95
+    assert copies(train, held_out, held_out).share <= 0.05 + 1 / 20
+
+
+def test_too_few_volumes_to_search_among_are_told() -> None:
+    x = np.ones((3, 7, 7, 4))
+    with pytest.raises(UserError, match="3 training and 0 held-out volumes are too few"):
+        copies(x, x[:0], x)
 
 
 def test_volumes_drawn_elsewhere_know_no_cohort_and_are_scored(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,8 @@ from prdit import experiments as plan
 from prdit import shards
 from prdit.config.file import load_file
 from prdit.recipes import TableRecipe
-from prdit.report import scores, tables
+from prdit.report import critics, scores, tables
+from prdit.report.markdown import in_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = load_file(ROOT / "config" / "paper.yaml")
@@ -30,8 +32,9 @@ def make_scores(folder: Path) -> Path:
     floors = [plan.Sampled(*one, plan.FLOOR, "-", 0) for one in plan.scored_sizes(PAPER)]
     sets = [*plan.scored(PAPER), *floors]
     for number, one in enumerate(sets):
-        card = {"network": "MedicalNet resnet50", "volumes": 1000, "reference": 1000}
-        metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2}
+        card = {"network": "MedicalNet resnet50", "volumes": 1000, "reference": 1000, "cohort": "c"}
+        metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2, "fid_train": 0.003}
+        metrics |= {"fid_held_out": 0.004, "copies": 50.0}
         path = folder / f"{number}.json"
         path.write_text(json.dumps({**one._asdict(), "metrics": metrics, "card": card}))
         files.append(path)
@@ -45,11 +48,25 @@ def make_scores(folder: Path) -> Path:
     return folder / "scores.csv"
 
 
+def make_critics(folder: Path) -> Path:
+    """What all critics found: the model that is first by name twice as far as the other."""
+    files = []
+    for number, one in enumerate(plan.pairs(PAPER)):
+        told = {"dataset": one.dataset, "size": one.size, "seed": one.seed, "critic": one.critic}
+        told["models"] = [[one.model, one.sampler], [one.rival, one.rival_sampler]]
+        path = folder / f"critic-{number}.json"
+        path.write_text(json.dumps({**told, "distances": [2.0, 1.0]}))
+        files.append(path)
+    critics.run(critics=files, table=folder / "critics.csv")
+    return folder / "critics.csv"
+
+
 def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
     recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, name))
     paths = {"csv": folder / "t.csv", "markdown": folder / "t.md"}
     published = ROOT / "config" / "published.yaml"
-    tables.run(recipe, scores=make_scores(folder), published=published, **paths)
+    found = make_critics(folder)
+    tables.run(recipe, scores=make_scores(folder), critics=found, published=published, **paths)
     return pd.read_csv(paths["csv"]), paths["markdown"].read_text()
 
 
@@ -61,8 +78,12 @@ def test_table_1(tmp_path: Path) -> None:
     assert first["FID x10^3 std"] == pytest.approx(1.0)
     assert (first["paper FID x10^3"], first["paper MMD std"]) == (2.04, 0.009)
     assert first["seeds"] == 3
-    line = "| PRDiT-4L | 128^3 | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 2.04 ± 0.18 | 0.1852 ± 0.0090 "
-    assert line in text
+    ours = "| PRDiT-4L | 128^3 | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 0.50 ± 0.00 | 0 |"
+    paper = "2.04 ± 0.18 | 0.1852 ± 0.0090 | 1.23 ± 0.08"
+    beside = "3.00 ± 0.00 | 4.00 ± 0.00 | 50 ± 0 | 3 | 1000 | 1000"
+    assert f"{ours} {paper} | {beside} |" in text
+    assert frame["W-score"].tolist()[:3] == [0.5, 0.5, 1.0]
+    assert "†" not in text
     assert "not with the paper's" not in text
 
 
@@ -73,7 +94,35 @@ def test_table_4(tmp_path: Path) -> None:
     paper = [2.04, 3.27, 3.10, 41.92, 8.889, 2.173, 3.112, 4.184]
     assert frame["paper FID x10^3"].tolist()[:8] == paper
     assert frame["FID x10^3"].tolist() == [1.0] * 9
-    assert "| LIDC-IDRI | k = 2 | 128^3 | 1.00 | 0.2000 | 2.17 | 0.1849 | 1 | 1000 | 1000 |" in text
+    line = "| k = 2 | 128^3 | 1.00 | 0.2000 | 2.17 | 0.1849 | 3.00 | 4.00 | 50 | 1 | 1000 | 1000 |"
+    assert line in text
+
+
+def test_table_11(tmp_path: Path) -> None:
+    frame, text = make_table(tmp_path, "table_11")
+    assert frame["Row"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L"]
+    found = frame.set_index("Row")
+    assert found.loc["PRDiT-12L", "PRDiT-4L"] == pytest.approx(-math.log(2))  # first by name
+    assert found.loc["PRDiT-4L", "PRDiT-12L"] == pytest.approx(math.log(2))
+    assert found.loc["PRDiT-8L", "paper PRDiT-12L"] == -0.073
+    assert "-0.6931 ± 0.0000" in text
+
+
+def test_scores_that_do_not_compare_say_so_in_their_cells(tmp_path: Path) -> None:
+    make_table(tmp_path, "table_1")
+    frame = pd.read_csv(tmp_path / "scores.csv")
+    frame.loc[frame["model"] == "PRDiT-8L", "volumes"] = 500
+    frame.loc[frame["model"] == plan.FLOOR, "network"] = "another"
+    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_1"))
+    values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
+    found = pd.DataFrame(tables.rows(recipe, frame, pd.read_csv(tmp_path / "critics.csv"), values))
+    text = in_markdown(found, "", "")
+    lines = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| LIDC")}
+    assert "†" not in lines["PRDiT-4L"]
+    assert "2.00 ± 1.00 †" in lines["PRDiT-8L"]
+    assert "†" in lines["Real data"]
+    assert "volumes 500 instead of 1000" in text
+    assert "network another instead of MedicalNet resnet50" in text
 
 
 def test_table_5_is_in_hundredths(tmp_path: Path) -> None:
@@ -104,8 +153,9 @@ def test_every_row_of_every_table_has_the_papers_number(name: str, tmp_path: Pat
 def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
     recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_4"))
     found = pd.read_csv(make_scores(tmp_path))
+    scores_left = found[found["sampler"] != "k3"]
     with pytest.raises(LookupError):
-        tables.rows(recipe, found[found["sampler"] != "k3"], {"predictor_steps_k": {}})
+        tables.rows(recipe, scores_left, pd.DataFrame(), {"predictor_steps_k": {}})
 
 
 def test_nothing_is_scored_twice() -> None:

@@ -30,6 +30,7 @@ class FeatureSet:
     prints: np.ndarray
     """float32 [n, 7, 7, 4], fingerprints by which copies are found."""
     names: list[str]
+    """SeriesInstanceUIDs, or paths of samples."""
     parts: list[str]
     """"train" or "held-out" of real volumes; empty of generated ones."""
     card: dict[str, Any]
@@ -128,7 +129,7 @@ def generated_volumes(cards: list[Path]) -> Read:
     low, high = told[cards[0]]["window"]
     volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
     made_from = {"window": [low, high], "cohort": told[cards[0]].get("cohort")}
-    names = [name for card in told.values() for name in sorted(card["files"])]
+    names = [(p.parent / n).as_posix() for p, card in told.items() for n in sorted(card["files"])]
     return volumes, names, [], made_from
 
 

@@ -51,25 +51,33 @@ def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path)
     about = {key: getattr(recipe, key) for key in keys}
     sizes = {"reference": len(some.names), "volumes": len(others.names)}
     made_from = {**card, **sizes, "cohort": reals.card["cohort"]}
+    if min(sizes.values()) < 2 and "oom" not in card:
+        raise UserError(
+            f"{recipe.model} has {sizes['volumes']} volumes to score against {sizes['reference']};"
+            " at least 2 of each are needed"
+        )
     if "oom" in card:
         found: dict[str, Any] = {"metrics": dict.fromkeys(ALL)}
     else:
-        found = scored(reals, some, others)
+        found = scored(reals, some, others, others.names if generated is None else [])
     write_json(score, {**about, **found, "card": made_from})
 
 
-def scored(reals: FeatureSet, some: FeatureSet, others: FeatureSet) -> dict[str, Any]:
+def scored(
+    reals: FeatureSet, some: FeatureSet, others: FeatureSet, left_out: list[str]
+) -> dict[str, Any]:
     """All metrics of a set of volumes, and the intervals of some.
 
     Args:
         reals: all real volumes.
         some: those of them that are compared with.
         others: what is scored.
+        left_out: names of real volumes that must not be compared with: they are scored themselves.
     """
     x, y = some.features, others.features
     metrics = {name: metric(x, y) for name, metric in METRICS.items()}
     intervals = {name: bootstrap(METRICS[name], x, y) for name in ("fid", "mmd")}
-    train, held_out = by_part(reals, without=others)
+    train, held_out = by_part(reals, set(left_out))
     size = min(len(train.names), len(held_out.names))
     for name, part in zip(BY_PART, (train, held_out), strict=True):
         metrics[name] = frechet_distance(part.spread(size).features, y)
@@ -86,9 +94,8 @@ def scored(reals: FeatureSet, some: FeatureSet, others: FeatureSet) -> dict[str,
     }
 
 
-def by_part(reals: FeatureSet, without: FeatureSet) -> tuple[FeatureSet, FeatureSet]:
-    """Training and held-out real volumes, but for those that are scored themselves."""
-    left_out = set(without.names)
+def by_part(reals: FeatureSet, left_out: set[str]) -> tuple[FeatureSet, FeatureSet]:
+    """Training and held-out real volumes, but for some."""
     found = []
     for part in ("train", "held-out"):
         chosen = [

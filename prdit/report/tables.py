@@ -27,8 +27,8 @@ class Column(NamedTuple):
     name: str
     metric: str
     scale: float
-    key: str | None
-    """Of the paper's value, if it has one."""
+    key: str
+    """Of the paper's value."""
 
 
 SECONDS = Column("seconds per volume", "seconds", 1.0, "seconds")
@@ -74,7 +74,8 @@ def rows(
             cells |= ours(chosen, columns)
             if recipe.anchor is not None:
                 cells |= w_score(critics, recipe, dataset, row)
-            cells |= theirs(paper.get(row.label) or {}, columns) | how(chosen)
+            cells |= theirs(paper.get(row.label) or {}, columns)
+            cells |= ({} if timed else ours(chosen, beside(columns[0]))) | how(chosen)
             first = chosen.iloc[0]
             cells |= {} if timed else {DIFFERS: differs(first, usual.setdefault(row.size, first))}
             found.append(cells)
@@ -86,12 +87,17 @@ def columns_of(recipe: TableRecipe) -> list[Column]:
     if recipe.table == "table_6":
         return [SECONDS]
     unit = 2 if recipe.table == "table_5" else 3
+    fid = Column(f"FID x10^{unit}", "fid", 10**unit, f"fid_e{unit}")
+    return [fid, Column("MMD", "mmd", 1.0, "mmd")]
+
+
+def beside(fid: Column) -> list[Column]:
+    """What every table of scores shows beside the paper's columns, in units of its FID."""
+    unit = fid.name.removeprefix("FID")
     return [
-        Column(f"FID x10^{unit}", "fid", 10**unit, f"fid_e{unit}"),
-        Column("MMD", "mmd", 1.0, "mmd"),
-        Column(f"FID train x10^{unit}", "fid_train", 10**unit, None),
-        Column(f"FID held-out x10^{unit}", "fid_held_out", 10**unit, None),
-        Column("copies per 1,000", "copies", 1.0, None),
+        Column(f"FID train{unit}", "fid_train", fid.scale, ""),
+        Column(f"FID held-out{unit}", "fid_held_out", fid.scale, ""),
+        Column("copies per 1,000", "copies", 1.0, ""),
     ]
 
 
@@ -102,7 +108,7 @@ def of_row(
     wanted = {"dataset": dataset, "size": row.size, "model": row.model, "sampler": row.sampler}
     for key, value in wanted.items():
         scores = scores[scores[key] == value]
-    scores = scores[scores["metric"].isin([column.metric for column in columns])]
+    scores = scores[(scores["metric"] == SECONDS.metric) == (columns == [SECONDS])]
     every = row.model == recipe.floor or columns == [SECONDS]
     return scores if every else scores[scores["seed"].isin(recipe.seeds)]
 
@@ -146,10 +152,9 @@ def theirs(paper: dict[str, Any], columns: list[Column]) -> dict[str, Any]:
     """The paper's cells: a number, a mean with its deviation, or a word such as OOM."""
     cells: dict[str, Any] = {}
     for column in columns if "w_score" not in paper else [*columns, W_SCORE]:
-        if column.key is not None:
-            value = paper.get(column.key)
-            mean, std = value if isinstance(value, list) else (value, None)
-            cells |= {f"paper {column.name}": mean, f"paper {column.name} std": std}
+        value = paper.get(column.key)
+        mean, std = value if isinstance(value, list) else (value, None)
+        cells |= {f"paper {column.name}": mean, f"paper {column.name} std": std}
     return cells
 
 
@@ -171,7 +176,12 @@ def differs(mine: pd.Series, usual: pd.Series) -> str:
     if mine["oom"] or usual["oom"]:
         return ""
     other = [key for key in MADE_FROM if mine[key] != usual[key]]
-    return ", ".join(f"{key} {mine[key]} instead of {usual[key]}" for key in other)
+    return ", ".join(f"{key} {_plain(mine[key])} instead of {_plain(usual[key])}" for key in other)
+
+
+def _plain(value: Any) -> str:
+    """A number without what reading a table has put behind it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def pairwise(recipe: TableRecipe, critics: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
