@@ -267,4 +267,4 @@ def test_weights_that_are_not_there_are_one_sentence(
     paths = ["--weights", "no", "--record", "no", "--card", str(tmp_path / "card.json")]
     counts = ["--batch", "1", "--threads", "1"]
     assert main(["sample", "--recipe", recipe, "--code", "c", *paths, *counts]) == 2
-    assert "cannot use no: No such file or directory" in capsys.readouterr().err
+    assert "cannot read no: No such file or directory" in capsys.readouterr().err

@@ -17,9 +17,10 @@ from prdit.data.volume import average_pool, to_window
 from prdit.errors import UserError
 from prdit.metrics.diversity import coverage, density
 from prdit.metrics.feature_sets import FeatureSet, read, write
+from prdit.metrics.fingerprint import fingerprint
 from prdit.metrics.frechet import frechet_distance
 from prdit.metrics.interval import bootstrap
-from prdit.metrics.memorization import copies, fingerprint
+from prdit.metrics.memorization import copies
 from prdit.metrics.mmd import (
     kid,
     kid_interval,

@@ -59,6 +59,10 @@ WALLS = {
     "training": ("prdit.training", "prdit.generators", "prdit.diffusion.noise", "prdit.data.store"),
     "generators": ("prdit.generators", "prdit.models", "prdit.diffusion", "prdit.data.volume"),
     "metrics": ("prdit.metrics", "prdit.data", "prdit.diffusion.noise"),
+    "critic": (
+        *("prdit.critic", "prdit.training", "prdit.generators.base", "prdit.diffusion.noise"),
+        *("prdit.data", "prdit.metrics.interval"),
+    ),
     "report": ("prdit.report", "prdit.data"),
 }
 

@@ -15,7 +15,7 @@ from prdit.data.samples import read_samples
 from prdit.data.store import open_store
 from prdit.data.volume import from_window, to_window
 from prdit.files import atomic, damaged, read_json, sha256
-from prdit.metrics.memorization import fingerprint
+from prdit.metrics.fingerprint import fingerprint
 from prdit.recipes import FeaturesRecipe
 
 RANDOM_SEED = 0
