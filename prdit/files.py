@@ -121,6 +121,8 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def damaged(path: Path, why: str) -> UserError:
     """What to say of a file that a step of the workflow made and that is no longer whole."""
+    if not path.is_file():
+        return UserError(f"cannot use {path}: there is no such file; run the workflow to make it")
     return UserError(f"cannot use {path}: {why}; delete it and run the same command again")
 
 

@@ -138,8 +138,8 @@ class ScoreRecipe(Entry):
     model: str
     sampler: str
     seed: int
-    reference: int
-    volumes: int
+    reference: int = Field(ge=2)
+    volumes: int = Field(ge=2)
 
 
 class CriticRecipe(Entry):
@@ -149,7 +149,7 @@ class CriticRecipe(Entry):
     size: int
     seed: int
     """Of the samples."""
-    models: list[tuple[str, str]]
+    models: list[tuple[str, str]] = Field(min_length=2, max_length=2)
     """Model and sampler of each."""
     critic: Critic
 

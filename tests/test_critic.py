@@ -158,7 +158,7 @@ def test_every_real_volume_meets_every_generated_one_of_its_part() -> None:
 def test_samples_of_another_window_are_refused(chests: np.ndarray, tmp_path: Path) -> None:
     real = write_store(tmp_path / "real.npy", chests)
     card = write_samples(tmp_path / "a", chests, window=[-1350.0, 150.0])
-    with pytest.raises(UserError, match=r"has the HU window \[-1350, 150\], the real volumes"):
+    with pytest.raises(UserError, match=r"has the HU window \[-1350.0, 150.0\], the real volumes"):
         judged(tmp_path, real, card, card)
 
 
@@ -192,6 +192,23 @@ def test_the_penalty_is_that_of_the_slope() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("about", "size", "said"),
+    [
+        ({"cohort": "other"}, SIZE, "is of a model trained on another cohort"),
+        ({}, 32, "holds volumes of edge 16, not 32"),
+    ],
+)
+def test_a_critic_sees_what_belongs_together(
+    about: dict[str, object], size: int, said: str, chests: np.ndarray, tmp_path: Path
+) -> None:
+    real = write_store(tmp_path / "real.npy", chests)
+    card = write_samples(tmp_path / "a", chests, **about)
+    other = recipe().model_copy(update={"size": size})
+    with pytest.raises(UserError, match=said):
+        judged(tmp_path, real, card, card, recipe=other)
+
+
 # Tables of W-scores
 
 
@@ -200,7 +217,8 @@ def found(folder: Path, distances: dict[int, tuple[float, float]]) -> pd.DataFra
     paths = []
     for seed, both in distances.items():
         about = {"dataset": "d", "size": 16, "seed": 0, "models": [["a", "k2"], ["b", "k2"]]}
-        write_json(folder / f"{seed}.json", {**about, "critic": seed, "distances": both})
+        told = {"critic": seed, "distances": both, "intervals": [[both[0] - 1, 9], [0.1, 9]]}
+        write_json(folder / f"{seed}.json", about | told)
         paths.append(folder / f"{seed}.json")
     critics.run(critics=paths, table=folder / "critics.csv")
     return pd.read_csv(folder / "critics.csv")
@@ -224,6 +242,7 @@ def test_w_scores_are_ratios_to_the_anchor(tmp_path: Path) -> None:
     assert cells["W-score"] == pytest.approx(2.5)  # of 2 and 3; one critic had nothing to tell
     assert cells["W-score std"] == pytest.approx(np.std([2, 3], ddof=1))
     assert cells["critics without a ratio"] == 1
+    assert cells["critics not told from 0"] == 1  # the third: 1.0, from 0.0 on
     assert tables.w_score(frame, TABLE, "d", B)["W-score"] == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,8 @@ def test_floor_sets_are_disjoint_and_of_the_sizes_asked_for(
 
 
 def write_features(path: Path, seed: int, **card: object) -> Path:
-    about = {"network": "n", "network_sha256": None, "window": [-1000, 400], "cohort": "c", **card}
+    about = {"network": "n", "network_sha256": None, "window": [-1000, 400], "cohort": "c"}
+    about |= {"size": 16, **card}
     features = draw(20, 4, seed).astype(np.float32)
     prints = np.random.default_rng(seed).random((20, 7, 7, 4), np.float32)
     write(path, FeatureSet(features, prints, [str(i) for i in range(20)], PARTS, about))
@@ -133,10 +135,12 @@ def test_a_score_carries_its_card(tmp_path: Path) -> None:
     )
     assert found["card"]["volumes"] == found["card"]["reference"] == 20
     assert set(found["metrics"]) == set(ALL)
-    for metric, (low, high) in found["intervals"].items():
+    for metric in ("fid", "mmd", "kid"):
+        low, high = found["intervals"][metric]
         assert low <= found["metrics"][metric] <= high
+    assert {"fid_train", "fid_held_out"} <= set(found["intervals"])
     assert len(found["closest"]) == 8
-    distances = [distance for _, _, distance in found["closest"]]
+    distances = [pair["distance"] for pair in found["closest"]]
     assert distances == sorted(distances)
 
 
@@ -159,14 +163,82 @@ def test_features_of_another_length_are_refused(tmp_path: Path) -> None:
         score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
 
 
-@pytest.mark.parametrize(("reals", "samples"), [(20, 1), (1, 20)])
-def test_one_volume_is_no_distribution(reals: int, samples: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("reals", "samples"), [(20, 1), (20, 3), (1, 20), (3, 20)])
+def test_a_few_volumes_are_no_distribution(reals: int, samples: int, tmp_path: Path) -> None:
     real = write_features(tmp_path / "real.npz", 0)
     generated = write_features(tmp_path / "fake.npz", 1)
     for path, count in ((real, reals), (generated, samples)):
         write(path, read(path).rows(np.arange(count)))
-    with pytest.raises(UserError, match=r"at least 2 of each are needed"):
+    with pytest.raises(UserError, match=r"at least 4 of each are needed"):
         score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_four_volumes_are_enough(count: int, tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    generated = write_features(tmp_path / "fake.npz", 1)
+    write(generated, read(generated).rows(np.arange(count)))
+    recipe = RECIPE.model_copy(update={"reference": count})
+    score(recipe, real=real, generated=generated, score=tmp_path / "score.json")
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert all(np.isfinite(value) for value in found["metrics"].values())
+
+
+def test_one_held_out_volume_leaves_a_gap(tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    one = dataclasses.replace(read(real), parts=["held-out", *["train"] * 19])
+    write(real, one)
+    score(
+        RECIPE,
+        real=real,
+        generated=write_features(tmp_path / "fake.npz", 1),
+        score=tmp_path / "score.json",
+    )
+    found = json.loads((tmp_path / "score.json").read_text())["metrics"]
+    assert found["fid_train"] is found["fid_held_out"] is None
+    assert found["copies_by_chance"] == 500
+
+
+def test_features_that_are_all_alike_are_told(tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    write(real, dataclasses.replace(read(real), features=np.ones((20, 4), np.float32)))
+    generated = write_features(tmp_path / "fake.npz", 1)
+    with pytest.raises(UserError, match=r"half of the pairs of 20 real features are equal"):
+        score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
+
+
+def nothing_finite(found: FeatureSet) -> FeatureSet:
+    return dataclasses.replace(found, features=np.full((20, 4), np.nan, np.float32))
+
+
+def too_short(found: FeatureSet) -> FeatureSet:
+    return dataclasses.replace(found, features=found.features[:5])
+
+
+def no_card(found: FeatureSet) -> FeatureSet:
+    return dataclasses.replace(found, card=[])
+
+
+def flat(found: FeatureSet) -> FeatureSet:
+    return dataclasses.replace(found, features=found.features[:, 0])
+
+
+@pytest.mark.parametrize("spoil", [nothing_finite, too_short, no_card, flat])
+def test_features_that_do_not_fit_together_are_refused(spoil, tmp_path: Path) -> None:
+    path = write_features(tmp_path / "real.npz", 0)
+    write(path, spoil(read(path)))
+    with pytest.raises(UserError, match=r"real.npz: its parts do not fit together, or are not fin"):
+        read(path)
+
+
+def test_parts_of_a_set_are_disjoint_and_spread() -> None:
+    x = np.arange(47)[:, None]
+    reals = FeatureSet(x, x, [str(i) for i in range(47)], [], {})
+    for size, count in ((5, 5), (10, 4), (30, 1), (47, 1)):
+        sets = [one.names for one in reals.parted(size)]
+        assert [len(one) for one in sets] == [size] * count
+        assert len({name for one in sets for name in one}) == size * count
+        assert max(int(one[-1]) for one in sets) >= 47 * (size - 1) // size
 
 
 # Beside the paper's metrics
@@ -228,8 +300,8 @@ def test_the_interval_of_kid_shrinks_with_the_sets() -> None:
 
 @pytest.fixture(scope="module")
 def chests() -> list[np.ndarray]:
-    """HU of 60 phantoms at 8 mm."""
-    return [thorax(9, i, (8.0,) * 3, (32, 32, 32)).hu for i in range(60)]
+    """HU of 100 phantoms at 8 mm."""
+    return [thorax(9, i, (8.0,) * 3, (32, 32, 32)).hu for i in range(100)]
 
 
 def prints(volumes: list[np.ndarray], size: int) -> np.ndarray:
@@ -265,7 +337,27 @@ def test_planted_copies_are_found(how: str, size: int, chests: list[np.ndarray])
     search = copies(train, held_out, planted)
     assert search.share >= 0.95
     assert (search.nearest == np.arange(40)).mean() >= 0.95
-    assert copies(train, held_out, held_out).share <= 0.05 + 1 / 20
+    assert copies(train, held_out, held_out).share == 0.05  # 3 of 60
+
+
+@pytest.mark.parametrize("unseen", [1, 2, 9, 19, 60])
+def test_as_many_pass_for_copies_by_chance_as_is_told(unseen: int) -> None:
+    """Of volumes like the held-out ones, whatever these are and however few."""
+    rng = np.random.default_rng(unseen)
+    found, told = [], 0.0
+    for _ in range(300):
+        train, held_out, others = (rng.random((n, 7, 7, 4)) for n in (12, unseen, 20))
+        search = copies(train, held_out, others)
+        found.append(search.share)
+        told = search.by_chance
+    assert np.mean(found) == pytest.approx(told, abs=4 * np.std(found) / np.sqrt(len(found)))
+
+
+def test_how_the_nearest_is_flipped_is_told(chests: list[np.ndarray]) -> None:
+    train, held_out = prints(chests[:20], 16), prints(chests[40:], 16)
+    for way, flip in enumerate((lambda x: x, *(partial(np.flip, axis=a) for a in range(3)))):
+        search = copies(train, held_out, prints([flip(hu) for hu in chests[:20]], 16))
+        assert (search.way == way).all()
 
 
 def test_too_few_volumes_to_search_among_are_told() -> None:

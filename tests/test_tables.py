@@ -34,7 +34,7 @@ def make_scores(folder: Path) -> Path:
     for number, one in enumerate(sets):
         card = {"network": "MedicalNet resnet50", "volumes": 1000, "reference": 1000, "cohort": "c"}
         metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2, "fid_train": 0.003}
-        metrics |= {"fid_held_out": 0.004, "copies": 50.0}
+        metrics |= {"fid_held_out": 0.004, "copies": 50.0, "copies_by_chance": 49.5}
         path = folder / f"{number}.json"
         path.write_text(json.dumps({**one._asdict(), "metrics": metrics, "card": card}))
         files.append(path)
@@ -55,7 +55,7 @@ def make_critics(folder: Path) -> Path:
         told = {"dataset": one.dataset, "size": one.size, "seed": one.seed, "critic": one.critic}
         told["models"] = [[one.model, one.sampler], [one.rival, one.rival_sampler]]
         path = folder / f"critic-{number}.json"
-        path.write_text(json.dumps({**told, "distances": [2.0, 1.0]}))
+        path.write_text(json.dumps(told | {"distances": [2, 1], "intervals": [[1, 3], [-1, 3]]}))
         files.append(path)
     critics.run(critics=files, table=folder / "critics.csv")
     return folder / "critics.csv"
@@ -78,9 +78,9 @@ def test_table_1(tmp_path: Path) -> None:
     assert first["FID x10^3 std"] == pytest.approx(1.0)
     assert (first["paper FID x10^3"], first["paper MMD std"]) == (2.04, 0.009)
     assert first["seeds"] == 3
-    ours = "| PRDiT-4L | 128^3 | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 0.50 ± 0.00 | 0 |"
+    ours = "| PRDiT-4L | 128^3 | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 0.50 ± 0.00 | 0 | 3 |"
     paper = "2.04 ± 0.18 | 0.1852 ± 0.0090 | 1.23 ± 0.08"
-    beside = "3.00 ± 0.00 | 4.00 ± 0.00 | 50 ± 0 | 3 | 1000 | 1000"
+    beside = "3.00 ± 0.00 | 4.00 ± 0.00 | 50 ± 0 | 50 ± 0 | 3 | 1000 | 1000"
     assert f"{ours} {paper} | {beside} |" in text
     assert frame["W-score"].tolist()[:3] == [0.5, 0.5, 1.0]
     assert "†" not in text
@@ -94,8 +94,8 @@ def test_table_4(tmp_path: Path) -> None:
     paper = [2.04, 3.27, 3.10, 41.92, 8.889, 2.173, 3.112, 4.184]
     assert frame["paper FID x10^3"].tolist()[:8] == paper
     assert frame["FID x10^3"].tolist() == [1.0] * 9
-    line = "| k = 2 | 128^3 | 1.00 | 0.2000 | 2.17 | 0.1849 | 3.00 | 4.00 | 50 | 1 | 1000 | 1000 |"
-    assert line in text
+    scores = "| k = 2 | 128^3 | 1.00 | 0.2000 | 2.17 | 0.1849 | 3.00 | 4.00 | 50 | 50 |"
+    assert f"{scores} 1 | 1000 | 1000 |" in text
 
 
 def test_table_11(tmp_path: Path) -> None:

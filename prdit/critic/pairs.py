@@ -57,12 +57,16 @@ def drawn(cards: list[Path], real: Store, held_out: float) -> Store:
     Raises:
         UserError: other sizes or another window than the real volumes', or too few.
     """
-    low, high = read_json(cards[0], "window")["window"]
-    if (low, high) != real.window:
-        raise UserError(
-            f"{cards[0]} has the HU window [{low:g}, {high:g}], the real volumes"
-            f" [{real.window[0]:g}, {real.window[1]:g}]; make both again with one config"
-        )
+    low, high = real.window
+    for card in cards:
+        told = read_json(card, "window")
+        if told["window"] != [low, high]:
+            raise UserError(
+                f"{card} has the HU window {told['window']}, the real volumes {[low, high]}; make"
+                " both again with one config"
+            )
+        if told.get("cohort") not in (None, real.cohort):
+            raise UserError(f"{card} is of a model trained on another cohort; train it anew")
     volumes = [
         np.rint(to_window(volume.hu, low, high) * FULL).astype(np.int16)
         for card in cards

@@ -11,6 +11,7 @@ import torch
 from prdit.critic.pairs import Pairs, drawn
 from prdit.critic.wgan import Critic
 from prdit.data.store import Store, open_store
+from prdit.errors import UserError
 from prdit.files import read_json, sha256, write_json
 from prdit.machine.processes import Processes, join
 from prdit.machine.stop import Stop
@@ -46,17 +47,23 @@ def run(
         real: the store's .npy file.
         first, second: cards of the samples of the recipe's two models.
         score: JSON to write: both distances (Eq. 9) on held-out volumes, with intervals.
-        batch: pairs at a time; changes nothing beyond float rounding.
+        batch: pairs at a time; changes rounding alone, which hundreds of steps may raise to 2 %.
         time_limit: minutes by which the run has to have ended; it saves and exits with 75 before.
         save_every: seconds between states.
     """
     about = {"dataset": recipe.dataset, "size": recipe.size, "seed": recipe.seed}
     about |= {"models": recipe.models, "critic": recipe.critic.training.seed}
+    if not (first and second):
+        raise UserError("a critic needs the cards of two models' samples")
     if any("oom" in read_json(card) for card in (*first, *second)):
         write_json(score, {**about, "oom": True, "distances": None})
         return
     torch.set_num_threads(threads)
     store = open_store(real)
+    if store.quantised.shape[1] != recipe.size:
+        raise UserError(
+            f"{real} holds volumes of edge {store.quantised.shape[1]}, not {recipe.size}"
+        )
     generated = [drawn(cards, store, recipe.critic.held_out) for cards in (first, second)]
     identity = {
         "recipe": recipe.model_dump(mode="json"),

@@ -14,11 +14,13 @@ import numpy as np
 from prdit.data.samples import read_samples
 from prdit.data.store import open_store
 from prdit.data.volume import from_window, to_window
+from prdit.errors import UserError
 from prdit.files import atomic, damaged, read_json, sha256
 from prdit.metrics.fingerprint import fingerprint
 from prdit.recipes import FeaturesRecipe
 
 RANDOM_SEED = 0
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,11 @@ class FeatureSet:
             self.card,
         )
 
-    def spread(self, count: int) -> FeatureSet:
-        """So many of the volumes, evenly from first to last."""
-        return self.rows(np.linspace(0, len(self.names) - 1, count).round().astype(int))
+    def parted(self, size: int) -> Iterator[FeatureSet]:
+        """Disjoint sets of so many of the volumes, five at most, each spread from first to last."""
+        total = len(self.names)
+        for start in range(min(5, total // size)):
+            yield self.rows(np.arange(size) * total // size + start)
 
 
 def run(
@@ -72,6 +76,8 @@ def run(
 
     from prdit.metrics.features import extract
 
+    if (real is None) == (not cards):
+        raise UserError("features are taken of real volumes or of the samples that cards name")
     torch.set_num_threads(threads)
     network, about = load_network(recipe)
     if any("oom" in read_json(card) for card in cards):
@@ -81,6 +87,8 @@ def run(
     volumes, names, parts, made_from = real_volumes(real) if real else generated_volumes(cards)
     prints: list[np.ndarray] = []
     found = np.stack(list(extract(network, _printed(volumes, prints), batch)))
+    if not np.isfinite(found).all():
+        raise UserError(f"{about['network']} makes features that are not finite; check its weights")
     card = about | made_from | {"volumes": len(names)}
     write(features, FeatureSet(found, np.stack(prints), names, parts, card))
     print(f"features of {len(names)} volumes by {about['network']}")
@@ -119,16 +127,24 @@ def real_volumes(array: Path) -> Read:
     store = open_store(array)
     low, high = store.window
     hu = (from_window(store.volume(i), low, high) for i in range(len(store.series)))
-    made_from = {"window": [low, high], "cohort": store.cohort}
+    size = store.quantised.shape[1]
+    made_from = {"window": [low, high], "cohort": store.cohort, "size": size}
     return (to_window(volume, low, high) for volume in hu), store.series, store.parts, made_from
 
 
 def generated_volumes(cards: list[Path]) -> Read:
     """The samples that cards name."""
-    told = {path: read_json(path, "files", "window") for path in cards}
-    low, high = told[cards[0]]["window"]
+    told = {path: read_json(path, "files", "window", "size") for path in cards}
+    first = told[cards[0]]
+    for path, one in told.items():
+        for key in ("window", "cohort", "size"):
+            if one.get(key) != first.get(key):
+                raise UserError(
+                    f"{path} has another {key} than {cards[0]}; draw both with one config"
+                )
+    low, high = first["window"]
     volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
-    made_from = {"window": [low, high], "cohort": told[cards[0]].get("cohort")}
+    made_from = {key: first.get(key) for key in ("window", "cohort", "size")}
     names = [(p.parent / n).as_posix() for p, card in told.items() for n in sorted(card["files"])]
     return volumes, names, [], made_from
 
@@ -153,6 +169,25 @@ def read(path: Path) -> FeatureSet:
         with np.load(path, allow_pickle=False) as file:
             card = json.loads(str(file["card"]))
             names, parts = ([str(one) for one in file[key]] for key in ("names", "parts"))
-            return FeatureSet(file["features"], file["prints"], names, parts, card)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            found = FeatureSet(file["features"], file["prints"], names, parts, card)
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        BadZipFile,
+    ) as error:
         raise damaged(path, str(error)) from None
+    if not (
+        isinstance(card, dict)
+        and found.features.ndim == 2
+        and found.features.dtype.kind == "f"
+        and len(found.features) == len(found.prints) == len(names)
+        and len(parts) in (0, len(names))
+        and np.isfinite(found.features).all()
+        and np.isfinite(found.prints).all()
+    ):
+        raise damaged(path, "its parts do not fit together, or are not finite")
+    return found

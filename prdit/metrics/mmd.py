@@ -6,6 +6,8 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.metrics.pairwise import polynomial_kernel
 
+from prdit.errors import UserError
+
 BLOCKS = 10
 """Disjoint parts of both sets, from whose spread the interval of KID is taken."""
 
@@ -19,12 +21,16 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum(d, 0)
 
 
-def mmd(real: np.ndarray, generated: np.ndarray) -> float:
+def mmd(real: np.ndarray, generated: np.ndarray, gamma: float | None = None) -> float:
     """sqrt(max(MMD^2, 0)), the paper's "MMD", for features [n, d] and [m, d] (released code).
 
     The statistic is biased: two sets of one distribution do not score 0 but some 1/sqrt(n).
+
+    Args:
+        gamma: of the kernel; by default from the median distance of the real features.
     """
-    return float(np.sqrt(max(mmd_squared(real, generated, median_gamma(real)), 0.0)))
+    gamma = median_gamma(real) if gamma is None else gamma
+    return float(np.sqrt(max(mmd_squared(real, generated, gamma), 0.0)))
 
 
 def mmd_squared(real: np.ndarray, generated: np.ndarray, gamma: float) -> float:
@@ -80,8 +86,16 @@ def median_gamma(real: np.ndarray) -> float:
     """1 / (2 median) of |u - v|^2 over all n^2 pairs of real features [n, d].
 
     The zero diagonal is included and the lower median taken (released code).
+
+    Raises:
+        UserError: the median is 0.
     """
-    return 1 / (2 * lower_median(_within(real)))
+    median = lower_median(_within(real))
+    if median == 0:
+        raise UserError(
+            f"half of the pairs of {len(real)} real features are equal: too few volumes, or copies"
+        )
+    return 1 / (2 * median)
 
 
 def _within(x: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +15,20 @@ from prdit.metrics.feature_sets import FeatureSet, read
 from prdit.metrics.frechet import frechet_distance
 from prdit.metrics.interval import bootstrap
 from prdit.metrics.memorization import CLOSEST, copies
-from prdit.metrics.mmd import kid, kid_interval, mmd, mmd_unbiased
+from prdit.metrics.mmd import kid, kid_interval, median_gamma, mmd, mmd_unbiased
 from prdit.recipes import ScoreRecipe
 
-METRICS = {
-    "fid": frechet_distance,
-    "mmd": mmd,
-    "mmd_unbiased": mmd_unbiased,
-    "kid": kid,
-    "density": density,
-    "coverage": coverage,
-}
+METRICS = ("fid", "mmd", "mmd_unbiased", "kid", "density", "coverage")
 """Of features [n, d] of real and [m, d] of generated volumes."""
 BY_PART = ("fid_train", "fid_held_out")
 """FID against as many training as held-out volumes: the former alone falls with memorization."""
-COPIES = "copies"
-"""Per 1,000 samples, of which 50 are expected by the choice of the threshold."""
-ALL = (*METRICS, *BY_PART, COPIES)
+COPIES = ("copies", "copies_by_chance")
+"""Per 1,000 samples; and as many as there would be of unseen real volumes, in the mean."""
+ALL = (*METRICS, *BY_PART, *COPIES)
+WAYS = ("", "z", "y", "x")
+"""Axis along which a training volume is flipped to be nearest."""
+LEAST = 4
+"""Volumes of each kind without which there are no intervals."""
 
 
 def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path) -> None:
@@ -51,10 +49,10 @@ def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path)
     about = {key: getattr(recipe, key) for key in keys}
     sizes = {"reference": len(some.names), "volumes": len(others.names)}
     made_from = {**card, **sizes, "cohort": reals.card["cohort"]}
-    if min(sizes.values()) < 2 and "oom" not in card:
+    if min(sizes.values()) < LEAST and "oom" not in card:
         raise UserError(
             f"{recipe.model} has {sizes['volumes']} volumes to score against {sizes['reference']};"
-            " at least 2 of each are needed"
+            f" at least {LEAST} of each are needed"
         )
     if "oom" in card:
         found: dict[str, Any] = {"metrics": dict.fromkeys(ALL)}
@@ -75,20 +73,41 @@ def scored(
         left_out: names of real volumes that must not be compared with: they are scored themselves.
     """
     x, y = some.features, others.features
-    metrics = {name: metric(x, y) for name, metric in METRICS.items()}
-    intervals = {name: bootstrap(METRICS[name], x, y) for name in ("fid", "mmd")}
+    metrics: dict[str, float | None] = {
+        "fid": frechet_distance(x, y),
+        "mmd": mmd(x, y),
+        "mmd_unbiased": mmd_unbiased(x, y),
+        "kid": kid(x, y),
+        "density": density(x, y),
+        "coverage": coverage(x, y),
+    }
+    width = partial(mmd, gamma=median_gamma(x))  # not anew for each draw
+    intervals = {"fid": bootstrap(frechet_distance, x, y), "mmd": bootstrap(width, x, y)}
     train, held_out = by_part(reals, set(left_out))
     size = min(len(train.names), len(held_out.names))
     for name, part in zip(BY_PART, (train, held_out), strict=True):
-        metrics[name] = frechet_distance(part.spread(size).features, y)
+        sets = [one.features for one in part.parted(size)] if size > 1 else []
+        metrics[name] = float(np.mean([frechet_distance(z, y) for z in sets])) if sets else None
+        if sets:
+            intervals[name] = bootstrap(frechet_distance, sets[0], y)
     search = copies(train.prints, held_out.prints, others.prints)
     closest = np.argsort(search.distance, kind="stable")[:CLOSEST]
     return {
-        "metrics": {**metrics, COPIES: 1000 * search.share},
+        "metrics": {
+            **metrics,
+            COPIES[0]: 1000 * search.share,
+            COPIES[1]: 1000 * search.by_chance,
+        },
         "intervals": {**intervals, "kid": kid_interval(x, y)},
         "threshold": search.threshold,
+        "by_part": size,
         "closest": [
-            [others.names[i], train.names[search.nearest[i]], float(search.distance[i])]
+            {
+                "sample": others.names[i],
+                "series": train.names[search.nearest[i]],
+                "distance": float(search.distance[i]),
+                "flipped": WAYS[search.way[i]],
+            }
             for i in closest
         ],
     }
@@ -133,9 +152,9 @@ def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None
     """
     keys = ["network", "network_sha256"]
     if "oom" not in samples.card:
-        keys += ["window"] if samples.card["cohort"] is None else ["window", "cohort"]
+        keys += ["size", "window"] + ([] if samples.card["cohort"] is None else ["cohort"])
     for key in keys:
-        mine, its = samples.card[key], reals.card[key]
+        mine, its = samples.card.get(key), reals.card.get(key)
         if mine != its:
             raise UserError(
                 f"{path} cannot be scored: its {key} is {mine}, that of the real features {its};"

@@ -10,6 +10,7 @@ from prdit.files import atomic
 from prdit.report.markdown import line
 
 KEYS = ["dataset", "size", "model", "sampler"]
+SIZES = ["volumes", "reference"]
 SHOWN = {
     "fid": "FID",
     "mmd": "MMD",
@@ -20,12 +21,14 @@ SHOWN = {
     "fid_train": "FID train",
     "fid_held_out": "FID held-out",
     "copies": "copies per 1,000",
+    "copies_by_chance": "by chance",
 }
 CAPTION = (
-    "Every set of samples by every metric, mean over sampling seeds; in brackets, an interval of"
-    " 95 % of the first seed: by bootstrap of FID and MMD, by blocks of KID. Density and coverage:"
-    " 1 is best, of all others 0. Of copies, 50 per 1,000 are expected by chance. Features as each"
-    " score's card tells."
+    "Every set of samples by every metric, mean over sampling seeds; in brackets, where scores of"
+    " 95 % of other draws of as many volumes would lie: by bootstrap, of KID by blocks. That small"
+    " sets make FID and MMD larger is not in them, so compare rows with equal numbers of volumes"
+    " alone. Lower is better, but for density (1 for real data) and coverage (compare with real"
+    " data)."
 )
 
 
@@ -33,16 +36,22 @@ def run(*, scores: Path, markdown: Path) -> None:
     """Write all scores as one Markdown table; `scores.csv` has the numbers."""
     frame = pd.read_csv(scores)
     frame = frame[frame["metric"].isin(SHOWN)]
-    lines = [line([*KEYS, *SHOWN.values()]), line(["---"] * (len(KEYS) + len(SHOWN)))]
+    head = [*KEYS, *SIZES, *SHOWN.values()]
+    lines = [line(head), line(["---"] * len(head))]
     for key, its in frame.groupby(KEYS, sort=True):
-        lines.append(line([*map(str, key), *(_cell(its[its["metric"] == m]) for m in SHOWN)]))
+        sizes = [f"{its[name].iloc[0]:g}" for name in SIZES]
+        cells = (_cell(its[its["metric"] == metric]) for metric in SHOWN)
+        lines.append(line([*map(str, key), *sizes, *cells]))
+    networks = ", ".join(sorted(frame["network"].dropna().unique()))
+    text = "\n".join([CAPTION, "", *lines, "", f"Features: {networks}.", ""])
     with atomic(markdown) as partial:
-        partial.write_text("\n".join([CAPTION, "", *lines, ""]), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
 def _cell(found: pd.DataFrame) -> str:
     if found["oom"].any():
         return "OOM"
-    first = found.iloc[0]
-    value = f"{found['value'].mean():.4g}"
-    return value if pd.isna(first["low"]) else f"{value} [{first['low']:.4g}, {first['high']:.4g}]"
+    value, low, high = (found[name].mean() for name in ("value", "low", "high"))
+    if pd.isna(value):
+        return "-"
+    return f"{value:.4g}" if pd.isna(low) else f"{value:.4g} [{low:.4g}, {high:.4g}]"

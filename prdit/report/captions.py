@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-REAL = "Real data: real volumes against other real ones, the best that so many can score."
+REAL = "Real data: real volumes against other real ones, by one division of them."
 CAPTIONS = {
     "table_1": "**Table 1.** Unconditional generation. 3D FID, MMD and W-score, lower is better;"
     f" mean ± standard deviation over sampling seeds, of W-scores over critics. {REAL}",
@@ -20,9 +20,16 @@ CAPTIONS = {
     " positive: the row's model is nearer to them. Mean ± standard deviation over critics.",
 }
 BESIDE = (
-    "FID train and FID held-out are against as many training as held-out volumes: training alone"
-    " being lower is a sign of memorization. Copies: samples nearer to a training volume than 95 %"
-    " of held-out real ones are, so 50 per 1,000 by chance."
+    "FID train and FID held-out: against as many training as held-out volumes (the former the mean"
+    " of up to five such sets); where a model copies, the former falls against the latter more than"
+    " it does for real data. With few held-out volumes both are noise: their intervals are in"
+    " all_metrics.md. Copies: samples as near to a training volume as few unseen real ones are; by"
+    " chance, as many as there would be of those."
+)
+W_SCORES = (
+    " W-scores: the deviation is over critics that were asked about the same held-out volumes. Not"
+    " told from 0: critics with a distance whose own interval (critics.csv) holds 0, so that their"
+    " ratio tells little. A dash: no critic gave a ratio."
 )
 RANDOM = " Numbers compare with each other, **not with the paper's**."
 
@@ -32,6 +39,7 @@ def note(table: str, frame: pd.DataFrame) -> str:
     if table == "table_6":
         return "Paper: A100. Times compare on one device and in one precision alone."
     if table == "table_11":
-        return "A dash: no critic found both models farther from real volumes than real ones."
+        return W_SCORES.strip()
     networks = ", ".join(sorted(frame["features"].unique()))
-    return f"{BESIDE} Features: {networks}.{RANDOM if 'not MedicalNet' in networks else ''}"
+    judged = W_SCORES if "W-score" in frame else ""
+    return f"{BESIDE}{judged} Features: {networks}.{RANDOM if 'not MedicalNet' in networks else ''}"

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from prdit.config import Shown
-from prdit.files import atomic, read_json
+from prdit.files import atomic, damaged, read_json
 from prdit.recipes import TableRecipe
 
-KEYS = ["dataset", "size", "seed", "model", "sampler", "critic"]
-COLUMNS = [*KEYS[:-1], "rival", "rival_sampler", "critic", "distance", "rival_distance", "held_out"]
+MODELS = ["model", "sampler", "rival", "rival_sampler"]
+DISTANCES = ["distance", "low", "high", "rival_distance", "rival_low", "rival_high"]
+COLUMNS = ["dataset", "size", "seed", *MODELS, "critic", *DISTANCES, "held_out"]
 
 
 def run(*, critics: list[Path], table: Path) -> None:
@@ -25,18 +26,42 @@ def run(*, critics: list[Path], table: Path) -> None:
 
 def _row(path: Path) -> dict[str, Any]:
     found = read_json(path, "dataset", "size", "seed", "models", "critic", "distances")
-    (model, sampler), (rival, rival_sampler) = found["models"]
-    distance, rival_distance = found["distances"] or (None, None)
+    try:
+        ((low, high), (rival_low, rival_high)) = found.get("intervals") or [(None, None)] * 2
+        distance, rival_distance = found["distances"] or (None, None)
+        names = dict(zip(MODELS, [name for one in found["models"] for name in one], strict=True))
+    except (TypeError, ValueError) as error:
+        raise damaged(path, str(error)) from None
+    values = (distance, low, high, rival_distance, rival_low, rival_high)
     return {
         **{key: found[key] for key in ("dataset", "size", "seed", "critic")},
-        "model": model,
-        "sampler": sampler,
-        "rival": rival,
-        "rival_sampler": rival_sampler,
-        "distance": distance,
-        "rival_distance": rival_distance,
+        **names,
+        **dict(zip(DISTANCES, values, strict=True)),
         "held_out": " ".join(map(str, found.get("held_out", []))),
     }
+
+
+def between(
+    critics: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown, other: Shown
+) -> pd.DataFrame:
+    """What the table's critics found of two rows' models: `distance` is of the first."""
+    of_table = critics[
+        (critics["dataset"] == dataset)
+        & (critics["size"] == row.size)
+        & (critics["seed"] == recipe.seeds[0])
+        & critics["critic"].isin(recipe.critics)
+    ]
+    straight, turned = (
+        of_table[
+            (of_table["model"] == first.model)
+            & (of_table["sampler"] == first.sampler)
+            & (of_table["rival"] == second.model)
+            & (of_table["rival_sampler"] == second.sampler)
+        ]
+        for first, second in ((row, other), (other, row))
+    )
+    named = dict(zip(DISTANCES, DISTANCES[3:] + DISTANCES[:3], strict=True))
+    return pd.concat([straight, turned.rename(columns=named)])[["critic", *DISTANCES]]
 
 
 def ratios(
@@ -49,27 +74,15 @@ def ratios(
     """
     if (row.model, row.sampler) == (to.model, to.sampler):
         return np.ones(len(recipe.critics))
-    of_table = critics[
-        (critics["dataset"] == dataset)
-        & (critics["size"] == row.size)
-        & (critics["seed"] == recipe.seeds[0])
-        & critics["critic"].isin(recipe.critics)
-    ]
-    straight, turned = _between(of_table, row, to), _between(of_table, to, row)[:, ::-1]
-    its, others = np.concatenate([straight, turned]).T
+    asked = between(critics, recipe, dataset, row, to)
+    its, others = (asked[name].to_numpy(float) for name in ("distance", "rival_distance"))
     valid = (its > 0) & (others > 0)
     return np.where(valid, its, np.nan) / np.where(valid, others, np.nan)
 
 
-def _between(critics: pd.DataFrame, first: Shown, second: Shown) -> np.ndarray:
-    """Distances of first and second [n, 2], from critics whose pair is in this order."""
-    chosen = critics[
-        (critics["model"] == first.model)
-        & (critics["sampler"] == first.sampler)
-        & (critics["rival"] == second.model)
-        & (critics["rival_sampler"] == second.sampler)
-    ]
-    return chosen[["distance", "rival_distance"]].to_numpy(float)
+def unsure(asked: pd.DataFrame) -> int:
+    """How many critics have a distance whose interval holds 0."""
+    return int(((asked["low"] <= 0) | (asked["rival_low"] <= 0)).sum())
 
 
 def summary(values: np.ndarray) -> tuple[float, float | None, int]:

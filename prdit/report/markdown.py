@@ -6,7 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-DIGITS = {"FID": 2, "copies": 0, "critics": 0, "density": 2, "coverage": 2, "W-score": 2}
+DIGITS = {
+    "FID": 2,
+    "copies": 0,
+    "by chance": 0,
+    "critics": 0,
+    "density": 2,
+    "coverage": 2,
+    "W-score": 2,
+}
 """By the beginning of a column's name; 4 for all others."""
 DIFFERS = "differs"
 """Column that says why the numbers of a row do not compare with the others'."""

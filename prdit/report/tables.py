@@ -12,7 +12,7 @@ from prdit.config import Shown
 from prdit.files import atomic
 from prdit.recipes import TableRecipe
 from prdit.report.captions import CAPTIONS, note
-from prdit.report.critics import log_ratio_cells, ratios, summary
+from prdit.report.critics import between, log_ratio_cells, ratios, summary, unsure
 from prdit.report.markdown import DIFFERS, in_markdown
 
 OOM = "OOM"
@@ -32,6 +32,7 @@ class Column(NamedTuple):
 
 
 SECONDS = Column("seconds per volume", "seconds", 1.0, "seconds")
+DOUBTS = ("critics without a ratio", "critics not told from 0")
 W_SCORE = Column("W-score", "w_score", 1.0, "w_score")
 
 
@@ -51,10 +52,11 @@ def run(
         frame = pd.DataFrame(pairwise(recipe, judged, values))
     else:
         frame = pd.DataFrame(rows(recipe, pd.read_csv(scores), judged, values))
+    text = in_markdown(frame, CAPTIONS[recipe.table], note(recipe.table, frame))
     with atomic(csv) as partial:
         frame.to_csv(partial, index=False)
     with atomic(markdown) as partial:
-        partial.write_text(in_markdown(frame, CAPTIONS[recipe.table], note(recipe.table, frame)))
+        partial.write_text(text)
 
 
 def rows(
@@ -98,6 +100,7 @@ def beside(fid: Column) -> list[Column]:
         Column(f"FID train{unit}", "fid_train", fid.scale, ""),
         Column(f"FID held-out{unit}", "fid_held_out", fid.scale, ""),
         Column("copies per 1,000", "copies", 1.0, ""),
+        Column("by chance", "copies_by_chance", 1.0, ""),
     ]
 
 
@@ -143,9 +146,15 @@ def w_score(critics: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown
     """Mean and deviation of a row's W-score, and how many critics had nothing to tell."""
     name = W_SCORE.name
     if row.model == recipe.floor or recipe.anchor is None:
-        return {name: None, f"{name} std": None, "critics without a ratio": None}
+        return {name: None, f"{name} std": None, **dict.fromkeys(DOUBTS)}
+    asked = between(critics, recipe, dataset, row, recipe.anchor)
     mean, std, without = summary(ratios(critics, recipe, dataset, row, recipe.anchor))
-    return {name: mean, f"{name} std": std, "critics without a ratio": without}
+    cell = OOM if len(asked) and asked["distance"].isna().all() else mean
+    return {
+        name: cell,
+        f"{name} std": std,
+        **dict(zip(DOUBTS, (without, unsure(asked)), strict=True)),
+    }
 
 
 def theirs(paper: dict[str, Any], columns: list[Column]) -> dict[str, Any]:
@@ -192,6 +201,9 @@ def pairwise(recipe: TableRecipe, critics: pd.DataFrame, values: Any) -> list[di
         for row in recipe.rows:
             cells: dict[str, Any] = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
             cells |= log_ratio_cells(critics, recipe, dataset, row)
+            others = [one for one in recipe.rows if one != row]
+            asked = [between(critics, recipe, dataset, row, one) for one in others]
+            cells |= {DOUBTS[1]: sum(map(unsure, asked))}
             for column in recipe.rows:
                 mean, std = paper.get((row.label, column.label), (None, None))
                 cells |= {f"paper {column.label}": mean, f"paper {column.label} std": std}
