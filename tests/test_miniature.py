@@ -29,13 +29,15 @@ def test_every_row_has_its_numbers(table: str) -> None:
     frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv")
     selection = CONFIG.selections()[f"tables.{table}"]
     rows = [row.label for row in selection.shown()]
-    rows += [] if table == plan.TIMES else [plan.FLOOR]
+    rows += [] if table in (plan.TIMES, plan.PAIRWISE) else [plan.FLOOR]
     assert frame["Row"].tolist() == rows * len(selection.datasets)
-    shown = ("FID", "MMD", "seconds per")
+    shown = ("FID", "MMD", "copies", "by chance", "seconds per")
     scores = [c for c in frame.columns if c.startswith(shown) and not c.endswith("std")]
     too_large = frame["Row"].str.endswith("GiB")
     assert (frame.loc[too_large, scores] == "OOM").all(axis=None)
     assert np.isfinite(frame.loc[~too_large, scores].astype(float)).all(axis=None)
+    if table == plan.PAIRWISE:
+        return
     papers = [
         c
         for c in frame.columns
@@ -44,9 +46,37 @@ def test_every_row_has_its_numbers(table: str) -> None:
     assert frame.loc[(frame["Row"] != plan.FLOOR) & ~too_large, papers].notna().all(axis=None)
 
 
+@pytest.mark.parametrize("dataset", CONFIG.selections()["tables.table_1"].datasets)
+def test_w_scores_are_there_for_every_row(dataset: str) -> None:
+    frame = pd.read_csv(RESULTS / "tables/table_1.csv")
+    its = frame[frame["Data set"] == CONFIG.datasets[dataset].label].set_index("Row")
+    anchor = CONFIG.selections()["tables.table_1"].anchor
+    assert its.loc[anchor, "W-score"] == 1
+    models = its.drop(index=plan.FLOOR)
+    assert (models["W-score"].astype(float) > 0).all()
+    assert models["critics not told from 0"].notna().all()
+
+
+def test_table_11_is_whole_and_antisymmetric() -> None:
+    frame = pd.read_csv(RESULTS / "tables/table_11.csv").set_index("Row")
+    matrix = frame[list(frame.index)].to_numpy(float)
+    assert np.isfinite(matrix).all()
+    np.testing.assert_allclose(matrix, -matrix.T, atol=1e-12)
+    assert (frame[[f"{row} std" for row in frame.index]].notna()).to_numpy().all()
+
+
+def test_every_set_has_every_metric() -> None:
+    lines = (RESULTS / "tables/all_metrics.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith(("| phantom", "| rad-phantom"))]
+    assert len(rows) == len(plan.scored(CONFIG)) + len(plan.scored_sizes(CONFIG))
+    assert not [row for row in rows if "nan" in row]
+    scores = pd.read_csv(RESULTS / "scores.csv")
+    assert np.isfinite(scores.loc[~scores["oom"], "value"]).all()
+
+
 def fid(table: str) -> dict[str, float]:
     frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv").set_index("Row")
-    (column,) = (c for c in frame.columns if c.startswith("FID") and not c.endswith("std"))
+    (column,) = (c for c in frame.columns if c.startswith("FID x") and not c.endswith("std"))
     return {str(label): float(value) for label, value in frame[column].items()}
 
 
