@@ -10,7 +10,7 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 from prdit import recipes
-from prdit.config import Config, Entry, Selection
+from prdit.config import Backbone, Config, Entry, Selection
 from prdit.shards import extent, numbered
 
 TIMES = "table_6"
@@ -145,10 +145,17 @@ def time_recipe(config: Config, dataset: str, size: str, model: str, sampler: st
     )
 
 
+def feature_weights(config: Config) -> list[str]:
+    """Files of weights of feature networks."""
+    networks = (config.evaluation, config.evaluation.beside)
+    return sorted({one.weights for one in networks if one is not None and one.weights})
+
+
 def features_recipe(config: Config) -> str:
     """Recipe of the features of any set of volumes."""
     chosen = config.evaluation
-    return _json(recipes.FeaturesRecipe(network=chosen.network, weights=chosen.weights))
+    main = Backbone(network=chosen.network, weights=chosen.weights)
+    return _json(recipes.FeaturesRecipe(network=main, beside=chosen.beside))
 
 
 def score_recipe(

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from prdit.config import (
     Array,
+    Backbone,
     Critic,
     Dicom,
     Entry,
@@ -124,10 +125,10 @@ class TimeRecipe(Entry):
 
 
 class FeaturesRecipe(Entry):
-    """The network that features are taken with."""
+    """The network that features are taken with, and a second one beside it."""
 
-    network: str
-    weights: str | None
+    network: Backbone
+    beside: Backbone | None
 
 
 class ScoreRecipe(Entry):

@@ -32,7 +32,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
-FEATURE_WEIGHTS = [CONFIG.evaluation.weights] if CONFIG.evaluation.weights else []
+FEATURE_WEIGHTS = plan.feature_weights(CONFIG)
 
 
 pathvars:

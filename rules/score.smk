@@ -1,7 +1,7 @@
 rule feature_weights:
     """A feature network's weights come before any training, so that a run does not end for them."""
     output:
-        weights=CONFIG.evaluation.weights or "<results>/no-feature-weights",
+        weights=FEATURE_WEIGHTS or ["<results>/no-feature-weights"],
     log:
         "<results>/logs/feature_weights.log",
     benchmark:

@@ -29,7 +29,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_file_arrives(hub: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (hub / "resnet_50.pth").write_bytes(b"weights")
-    medicalnet.run(weights=tmp_path / "new" / "resnet_50.pth")
+    medicalnet.run(weights=[tmp_path / "new" / "resnet_50.pth"])
     assert (tmp_path / "new" / "resnet_50.pth").read_bytes() == b"weights"
     assert "sha256 " in capsys.readouterr().out
 
@@ -37,10 +37,10 @@ def test_a_file_arrives(hub: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_does_not_arrive_leaves_nothing(hub: Path, tmp_path: Path) -> None:
     assert not list(hub.iterdir())
     with pytest.raises(UserError, match=r"cannot fetch http.*resnet_50.pth .*; bring it to"):
-        medicalnet.run(weights=tmp_path / "new" / "resnet_50.pth")
+        medicalnet.run(weights=[tmp_path / "new" / "resnet_50.pth"])
     assert not list((tmp_path / "new").iterdir())
 
 
 def test_a_name_that_nobody_publishes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"MedicalNet publishes no mine.pth; put the file there"):
-        medicalnet.run(weights=tmp_path / "mine.pth")
+        medicalnet.run(weights=[tmp_path / "mine.pth"])

@@ -99,7 +99,7 @@ def test_floor_sets_are_disjoint_and_of_the_sizes_asked_for(
     n: int, reference: int, volumes: int
 ) -> None:
     numbers = np.arange(n)[:, None]
-    reals = FeatureSet(numbers, numbers, [str(i) for i in range(n)], ["train"] * n, {})
+    reals = FeatureSet(numbers, numbers, [str(i) for i in range(n)], ["train"] * n, numbers, {})
     first, second = floor_sets(reals, reference, volumes)
     assert not set(first.names) & set(second.names)
     assert min(len(first.names), len(second.names)) >= 2
@@ -109,12 +109,13 @@ def test_floor_sets_are_disjoint_and_of_the_sizes_asked_for(
         assert len(first.names) + len(second.names) <= n
 
 
-def write_features(path: Path, seed: int, **card: object) -> Path:
+def write_features(path: Path, seed: int, second: int = 0, **card: object) -> Path:
     about = {"network": "n", "network_sha256": None, "window": [-1000, 400], "cohort": "c"}
     about |= {"size": 16, **card}
     features = draw(20, 4, seed).astype(np.float32)
     prints = np.random.default_rng(seed).random((20, 7, 7, 4), np.float32)
-    write(path, FeatureSet(features, prints, [str(i) for i in range(20)], PARTS, about))
+    names = [str(i) for i in range(20)]
+    write(path, FeatureSet(features, prints, names, PARTS, draw(20, second, seed + 9), about))
     return path
 
 
@@ -152,6 +153,21 @@ def test_the_floor_has_every_metric_too(tmp_path: Path) -> None:
     assert set(found["metrics"]) == set(ALL)
     assert all(np.isfinite(value) for value in found["metrics"].values())
     assert (found["card"]["reference"], found["card"]["volumes"]) == (10, 5)
+
+
+def test_a_second_network_has_columns_of_its_own(tmp_path: Path) -> None:
+    real, generated = (
+        write_features(tmp_path / f"{i}.npz", i, second=3, beside_network="x") for i in (0, 1)
+    )
+    score(RECIPE, real=real, generated=generated, score=tmp_path / "score.json")
+    found = json.loads((tmp_path / "score.json").read_text())["metrics"]
+    assert found["fid_beside"] == pytest.approx(
+        frechet_distance(*(np.load(p)["beside"] for p in (real, generated)))
+    )
+    assert found["mmd_beside"] != found["mmd"]
+    other = write_features(tmp_path / "other.npz", 1, second=3, beside_network="y")
+    with pytest.raises(UserError, match="its beside_network is y, that of the real features x"):
+        score(RECIPE, real=real, generated=other, score=tmp_path / "no.json")
 
 
 def test_features_of_another_length_are_refused(tmp_path: Path) -> None:
@@ -233,7 +249,7 @@ def test_features_that_do_not_fit_together_are_refused(spoil, tmp_path: Path) ->
 
 def test_parts_of_a_set_are_disjoint_and_spread() -> None:
     x = np.arange(47)[:, None]
-    reals = FeatureSet(x, x, [str(i) for i in range(47)], [], {})
+    reals = FeatureSet(x, x, [str(i) for i in range(47)], [], x, {})
     for size, count in ((5, 5), (10, 4), (30, 1), (47, 1)):
         sets = [one.names for one in reals.parted(size)]
         assert [len(one) for one in sets] == [size] * count

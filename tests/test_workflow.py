@@ -31,7 +31,7 @@ MICRO = {
     },
     "samplers": {"k2": {"k": 2, "steps": 4}},
     "sampling": {"volumes": 4, "volumes_per_job": 4},
-    "evaluation": {"network": "resnet10", "reference": 8},
+    "evaluation": {"network": "resnet10", "reference": 8, "beside": {"network": "resnet50"}},
     "tables": {"table_1": TABLE},
     "figures": {"depths": TABLE},
 }
@@ -82,6 +82,9 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     for name in ("tables/table_1.csv", "tables/table_1.md", "figures/depths_chests.png"):
         assert (results / name).stat().st_size > 100
     assert len(read_rows(results / "volumes/chests/quality.csv")) == 12
+    text = (results / "tables/table_1.md").read_text()
+    assert "FID, 2nd network x10^3" in text
+    assert "2nd network: randomly initialised resnet50" in text
     card = json.loads((results / "samples/chests/8/PRDiT-4L/k2/seed0/000.json").read_text())
     assert len(card["files"]) == 4
     assert planned(workflow_copy) == set()

@@ -32,6 +32,7 @@ from prdit.config.selections import Figures, Row, Selection, Shown, Tables
 
 __all__ = [
     "Array",
+    "Backbone",
     "Config",
     "Critic",
     "Dataset",
@@ -70,12 +71,20 @@ class Sampling(Entry):
     volumes_per_job: int = Field(50, ge=1)
 
 
-class Evaluation(Entry):
-    """What scores are made of."""
+class Backbone(Entry):
+    """A network that features are taken with."""
 
     network: Literal["resnet10", "resnet50"] = Field("resnet50", description="3D ResNet.")
     weights: str | None = Field(
         None, description="MedicalNet file, e.g. resnet_50.pth; none: a seeded random network."
+    )
+
+
+class Evaluation(Backbone):
+    """What scores are made of."""
+
+    beside: Backbone | None = Field(
+        None, description="A second network, whose FID and MMD stand in columns of their own."
     )
     critic: Critic = Critic()
     reference: int = Field(

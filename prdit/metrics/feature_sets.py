@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
+from prdit.config import Backbone
 from prdit.data.samples import read_samples
 from prdit.data.store import open_store
 from prdit.data.volume import from_window, to_window
@@ -35,6 +37,8 @@ class FeatureSet:
     """SeriesInstanceUIDs, or paths of samples."""
     parts: list[str]
     """"train" or "held-out" of real volumes; empty of generated ones."""
+    beside: np.ndarray
+    """float32 [n, d'], by a second network; [n, 0] if there is none."""
     card: dict[str, Any]
     """With a key "oom" if there are none, since their model was too large to train."""
 
@@ -45,6 +49,7 @@ class FeatureSet:
             self.prints[chosen],
             [self.names[i] for i in chosen],
             [self.parts[i] for i in chosen] if self.parts else [],
+            self.beside[chosen],
             self.card,
         )
 
@@ -79,18 +84,25 @@ def run(
     if (real is None) == (not cards):
         raise UserError("features are taken of real volumes or of the samples that cards name")
     torch.set_num_threads(threads)
-    network, about = load_network(recipe)
+    network, about = load_network(recipe.network)
+    if recipe.beside is not None:
+        second, its = load_network(recipe.beside)
+        about |= {f"beside_{key}": value for key, value in its.items()}
     if any("oom" in read_json(card) for card in cards):
         nothing = np.empty((0, 0), np.float32)
-        write(features, FeatureSet(nothing, nothing, [], [], about | {"oom": True}))
+        write(features, FeatureSet(nothing, nothing, [], [], nothing, about | {"oom": True}))
         return
     volumes, names, parts, made_from = real_volumes(real) if real else generated_volumes(cards)
     prints: list[np.ndarray] = []
-    found = np.stack(list(extract(network, _printed(volumes, prints), batch)))
-    if not np.isfinite(found).all():
+    first, again = tee(_printed(volumes, prints))  # both go along together, batch by batch
+    ways = [extract(network, first, batch)]
+    ways += [] if recipe.beside is None else [extract(second, again, batch)]
+    found = [np.stack(one) for one in zip(*zip(*ways, strict=True), strict=True)]
+    if not all(np.isfinite(one).all() for one in found):
         raise UserError(f"{about['network']} makes features that are not finite; check its weights")
+    beside = found[1] if len(found) > 1 else np.empty((len(names), 0), np.float32)
     card = about | made_from | {"volumes": len(names)}
-    write(features, FeatureSet(found, np.stack(prints), names, parts, card))
+    write(features, FeatureSet(found[0], np.stack(prints), names, parts, beside, card))
     print(f"features of {len(names)} volumes by {about['network']}")
 
 
@@ -101,7 +113,7 @@ def _printed(volumes: Iterator[np.ndarray], prints: list[np.ndarray]) -> Iterato
         yield volume
 
 
-def load_network(recipe: FeaturesRecipe) -> tuple[Any, dict[str, Any]]:
+def load_network(recipe: Backbone) -> tuple[Any, dict[str, Any]]:
     """The feature network, and in words what it is."""
     from prdit.metrics.features import load_medicalnet, randomise, resnet_3d
 
@@ -157,6 +169,7 @@ def write(path: Path, found: FeatureSet) -> None:
             file,
             features=found.features,
             prints=found.prints,
+            beside=found.beside,
             names=found.names,
             parts=found.parts,
             card=card,
@@ -169,7 +182,7 @@ def read(path: Path) -> FeatureSet:
         with np.load(path, allow_pickle=False) as file:
             card = json.loads(str(file["card"]))
             names, parts = ([str(one) for one in file[key]] for key in ("names", "parts"))
-            found = FeatureSet(file["features"], file["prints"], names, parts, card)
+            found = FeatureSet(file["features"], file["prints"], names, parts, file["beside"], card)
     except (
         OSError,
         ValueError,
@@ -184,10 +197,11 @@ def read(path: Path) -> FeatureSet:
         isinstance(card, dict)
         and found.features.ndim == 2
         and found.features.dtype.kind == "f"
-        and len(found.features) == len(found.prints) == len(names)
+        and len(found.features) == len(found.prints) == len(found.beside) == len(names)
         and len(parts) in (0, len(names))
         and np.isfinite(found.features).all()
         and np.isfinite(found.prints).all()
+        and np.isfinite(found.beside).all()
     ):
         raise damaged(path, "its parts do not fit together, or are not finite")
     return found

@@ -18,12 +18,18 @@ SOURCES = {
 HUB = "https://huggingface.co/{repository}/resolve/main/{name}"
 
 
-def run(*, weights: Path) -> None:
-    """Fetch the file that `weights` is named after; its sha256 is printed, and every card has it.
+def run(*, weights: list[Path]) -> None:
+    """Fetch the files that `weights` are named after; sha256 are printed, and every card has them.
 
     Raises:
         UserError: no such file is published, or it cannot be fetched.
     """
+    for path in weights:
+        fetch(path)
+
+
+def fetch(weights: Path) -> None:
+    """Fetch one file."""
     repository = SOURCES.get(weights.name)
     if repository is None:
         raise UserError(

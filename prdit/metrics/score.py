@@ -20,6 +20,8 @@ from prdit.recipes import ScoreRecipe
 
 METRICS = ("fid", "mmd", "mmd_unbiased", "kid", "density", "coverage")
 """Of features [n, d] of real and [m, d] of generated volumes."""
+BESIDE = ("fid_beside", "mmd_beside")
+"""Of the features of a second network, if there is one."""
 BY_PART = ("fid_train", "fid_held_out")
 """FID against as many training as held-out volumes: the former alone falls with memorization."""
 COPIES = ("copies", "copies_by_chance")
@@ -55,7 +57,8 @@ def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path)
             f" at least {LEAST} of each are needed"
         )
     if "oom" in card:
-        found: dict[str, Any] = {"metrics": dict.fromkeys(ALL)}
+        names = (*ALL, *(BESIDE if "beside_network" in card else ()))
+        found: dict[str, Any] = {"metrics": dict.fromkeys(names)}
     else:
         found = scored(reals, some, others, others.names if generated is None else [])
     write_json(score, {**about, **found, "card": made_from})
@@ -81,6 +84,9 @@ def scored(
         "density": density(x, y),
         "coverage": coverage(x, y),
     }
+    if some.beside.shape[1]:
+        metrics["fid_beside"] = frechet_distance(some.beside, others.beside)
+        metrics["mmd_beside"] = mmd(some.beside, others.beside)
     width = partial(mmd, gamma=median_gamma(x))  # not anew for each draw
     intervals = {"fid": bootstrap(frechet_distance, x, y), "mmd": bootstrap(width, x, y)}
     train, held_out = by_part(reals, set(left_out))
@@ -150,7 +156,7 @@ def check_comparable(reals: FeatureSet, samples: FeatureSet, path: Path) -> None
 
     Samples that were drawn elsewhere know no cohort.
     """
-    keys = ["network", "network_sha256"]
+    keys = ["network", "network_sha256", "beside_network", "beside_network_sha256"]
     if "oom" not in samples.card:
         keys += ["size", "window"] + ([] if samples.card["cohort"] is None else ["cohort"])
     for key in keys:

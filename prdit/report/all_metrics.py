@@ -14,6 +14,8 @@ SIZES = ["volumes", "reference"]
 SHOWN = {
     "fid": "FID",
     "mmd": "MMD",
+    "fid_beside": "FID, 2nd network",
+    "mmd_beside": "MMD, 2nd network",
     "mmd_unbiased": "MMD², unbiased",
     "kid": "KID",
     "density": "density",
@@ -35,12 +37,13 @@ CAPTION = (
 def run(*, scores: Path, markdown: Path) -> None:
     """Write all scores as one Markdown table; `scores.csv` has the numbers."""
     frame = pd.read_csv(scores)
-    frame = frame[frame["metric"].isin(SHOWN)]
-    head = [*KEYS, *SIZES, *SHOWN.values()]
+    shown = {metric: name for metric, name in SHOWN.items() if metric in set(frame["metric"])}
+    frame = frame[frame["metric"].isin(shown)]
+    head = [*KEYS, *SIZES, *shown.values()]
     lines = [line(head), line(["---"] * len(head))]
     for key, its in frame.groupby(KEYS, sort=True):
         sizes = [f"{its[name].iloc[0]:g}" for name in SIZES]
-        cells = (_cell(its[its["metric"] == metric]) for metric in SHOWN)
+        cells = (_cell(its[its["metric"] == metric]) for metric in shown)
         lines.append(line([*map(str, key), *sizes, *cells]))
     networks = ", ".join(sorted(frame["network"].dropna().unique()))
     text = "\n".join([CAPTION, "", *lines, "", f"Features: {networks}.", ""])

@@ -41,5 +41,7 @@ def note(table: str, frame: pd.DataFrame) -> str:
     if table == "table_11":
         return W_SCORES.strip()
     networks = ", ".join(sorted(frame["features"].unique()))
+    if frame["2nd network"].notna().any():
+        networks += f"; 2nd network: {', '.join(sorted(frame['2nd network'].dropna().unique()))}"
     judged = W_SCORES if "W-score" in frame else ""
     return f"{BESIDE}{judged} Features: {networks}.{RANDOM if 'not MedicalNet' in networks else ''}"

@@ -18,7 +18,7 @@ DIGITS = {
 """By the beginning of a column's name; 4 for all others."""
 DIFFERS = "differs"
 """Column that says why the numbers of a row do not compare with the others'."""
-HIDDEN = (DIFFERS, "features")
+HIDDEN = (DIFFERS, "features", "2nd network")
 """Columns that are told below the table."""
 
 

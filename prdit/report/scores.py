@@ -11,7 +11,17 @@ from prdit.files import atomic, read_json
 
 COLUMNS = ["dataset", "size", "model", "sampler", "seed", "metric", "value", "low", "high"]
 """`low` to `high`: interval of 95 %, of the metrics that have one."""
-CARD = ["network", "volumes", "reference", "device", "precision", "oom", "cohort", "card"]
+CARD = [
+    "network",
+    "beside_network",
+    "volumes",
+    "reference",
+    "device",
+    "precision",
+    "oom",
+    "cohort",
+    "card",
+]
 
 
 def run(*, scores: list[Path], table: Path) -> None:

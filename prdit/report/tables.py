@@ -17,7 +17,7 @@ from prdit.report.markdown import DIFFERS, in_markdown
 
 OOM = "OOM"
 """Of a model that was too large to train, as in the paper."""
-MADE_FROM = ("network", "reference", "volumes", "cohort")
+MADE_FROM = ("network", "beside_network", "reference", "volumes", "cohort")
 """What two rows of a data set have in common if their scores compare."""
 
 
@@ -77,7 +77,7 @@ def rows(
             if recipe.anchor is not None:
                 cells |= w_score(critics, recipe, dataset, row)
             cells |= theirs(paper.get(row.label) or {}, columns)
-            cells |= ({} if timed else ours(chosen, beside(columns[0]))) | how(chosen)
+            cells |= ({} if timed else ours(chosen, beside(columns[0], chosen))) | how(chosen)
             first = chosen.iloc[0]
             cells |= {} if timed else {DIFFERS: differs(first, usual.setdefault(row.size, first))}
             found.append(cells)
@@ -93,10 +93,15 @@ def columns_of(recipe: TableRecipe) -> list[Column]:
     return [fid, Column("MMD", "mmd", 1.0, "mmd")]
 
 
-def beside(fid: Column) -> list[Column]:
+def beside(fid: Column, found: pd.DataFrame) -> list[Column]:
     """What every table of scores shows beside the paper's columns, in units of its FID."""
     unit = fid.name.removeprefix("FID")
+    second = [
+        Column(f"FID, 2nd network{unit}", "fid_beside", fid.scale, ""),
+        Column("MMD, 2nd network", "mmd_beside", 1.0, ""),
+    ]
     return [
+        *(second if found["beside_network"].notna().any() else []),
         Column(f"FID train{unit}", "fid_train", fid.scale, ""),
         Column(f"FID held-out{unit}", "fid_held_out", fid.scale, ""),
         Column("copies per 1,000", "copies", 1.0, ""),
@@ -177,6 +182,7 @@ def how(found: pd.DataFrame) -> dict[str, Any]:
         "volumes": int(first["volumes"]),
         "reference": int(first["reference"]),
         "features": first["network"],
+        "2nd network": first["beside_network"],
     }
 
 
@@ -184,7 +190,7 @@ def differs(mine: pd.Series, usual: pd.Series) -> str:
     """In what a row's scores were made unlike those of the data set's first row; empty if alike."""
     if mine["oom"] or usual["oom"]:
         return ""
-    other = [key for key in MADE_FROM if mine[key] != usual[key]]
+    other = [key for key in MADE_FROM if str(mine[key]) != str(usual[key])]  # nothing is no number
     return ", ".join(f"{key} {_plain(mine[key])} instead of {_plain(usual[key])}" for key in other)
 
 
