@@ -26,6 +26,7 @@ from prdit.data.sources.verified import RawScan, check_unchanged, read_verified,
 from prdit.data.volume import Volume
 from prdit.errors import UserError
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom tells of each mutant
 SERIES, ARRAYS = 350, 150
 """Mutants; 500 together."""
 SECONDS = 20

@@ -93,7 +93,8 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     edit(loop, "    processes, steps", "    # a comment\n    processes, steps")
     assert planned(workflow_copy) == set(), "a comment re-runs nothing"
 
-    after_score = {"score", "floor", "scores", "table"}
+    shown = {"scores", "table", "all_metrics", "closest"}
+    after_score = {"score", "floor", *shown}
     edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (2 *", "1 / (3 *")
     assert planned(workflow_copy) == after_score
     edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (3 *", "1 / (2 *")
@@ -102,12 +103,12 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     two = {**MICRO["samplers"], "k3": {"k": 3, "steps": 4}}  # type: ignore[dict-item]
     rows = {"a": {"model": "PRDiT-4L"}, "b": {"model": "PRDiT-4L", "sampler": "k3"}}
     configure(workflow_copy, samplers=two, tables={"table_1": {**TABLE, "rows": rows}})
-    assert planned(workflow_copy) == {"sample", "features", "score", "scores", "table"}
+    assert planned(workflow_copy) == {"sample", "features", "score", *shown}
 
     longer = {**STAGE_1, "start_from": "local", "depth": 1, "training": {**TRAINING, "volumes": 20}}
     configure(workflow_copy, models={"local": STAGE_1, "PRDiT-4L": longer})
     assert planned(workflow_copy) == {
-        *("train", "sample", "features", "score", "scores", "table", "figure"),
+        *("train", "sample", "features", "score", "figure", *shown),
     }
 
     chests = {**MICRO["datasets"]["chests"], "window": {"low": -1350, "high": 150}}  # type: ignore[index]
