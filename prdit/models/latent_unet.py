@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prdit.models.embeddings import sinusoid
+
 HEADS, HEAD = 8, 32
 BUCKETS, FARTHEST = 32, 32
 """Of the relative positions along the depth."""
