@@ -27,10 +27,12 @@ from prdit.config.data import (
     Zenodo,
 )
 from prdit.config.entry import Entry, Name
-from prdit.config.models import Critic, Model, PRDiT, PRDiTRefined, Sampler, Training
+from prdit.config.models import HAGAN, WDM3D, Critic, Model, PRDiT, PRDiTRefined, Sampler, Training
 from prdit.config.selections import Figures, Row, Selection, Shown, Tables
 
 __all__ = [
+    "HAGAN",
+    "WDM3D",
     "Array",
     "Backbone",
     "Config",

@@ -130,8 +130,14 @@ def _check_critic(where: str, selection: Selection) -> None:
 
 def _check_steps(config: Config, where: str, row: Shown) -> None:
     model: Any = config.base(row.model) or config.models[row.model]
-    steps = config.samplers[row.sampler].steps
-    if steps > model.timesteps:
+    sampler = config.samplers[row.sampler]
+    if (sampler.kind == "own") == model.generator.startswith("prdit"):
+        right = "another kind than own" if sampler.kind == "own" else "a sampler of kind own"
+        raise ValueError(
+            f"{where}: models.{row.model} cannot be drawn by samplers.{row.sampler}; it needs {right}"
+        )
+    steps = sampler.steps
+    if steps > getattr(model, "timesteps", steps):
         raise ValueError(
             f"{where}: samplers.{row.sampler}.steps is {steps}, more than the {model.timesteps}"
             f" timesteps of models.{row.model}; write {model.timesteps} at most"
@@ -149,19 +155,9 @@ def _check_pools(where: str, size: int, dataset: str, cube: int) -> None:
 def _check_tiles(config: Config, where: str, size: int, name: str) -> None:
     """Blocks fill the volumes of a model and of those it builds on, and reflections reach."""
     model = config.models[name]
-    if size % model.stride:
-        below = size - size % model.stride
-        near = " or ".join(str(n) for n in (below, below + model.stride) if n > 0)
-        raise ValueError(
-            f"{where}.size: {size} is no multiple of models.{name}.stride ({model.stride}); write"
-            f" {near}, or another stride"
-        )
-    margin = (model.patch - model.stride) // 2
-    if margin >= size:
-        raise ValueError(
-            f"{where}.size: {size} is too small for models.{name}.patch ({model.patch}), which"
-            f" reaches {margin} voxels beyond the volume; write a smaller patch"
-        )
+    misfit = model.misfit(name, size)
+    if misfit is not None:
+        raise ValueError(f"{where}.size: {size} {misfit}")
     if model.start_from is None:
         return
     start_size = config.start_size(name, size)

@@ -48,7 +48,31 @@ class Critic(Entry):
     )
 
 
-class PRDiT(Entry):
+class Patched(Entry):
+    """A model that reads patches and writes blocks."""
+
+    patch: int = Field(12, ge=1, description="Edge p of the patches that are read.")
+    stride: int = Field(8, ge=1, description="Edge s of the patches that are written.")
+
+    def misfit(self, name: str, size: int) -> str | None:
+        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
+        if size % self.stride:
+            below = size - size % self.stride
+            near = " or ".join(str(n) for n in (below, below + self.stride) if n > 0)
+            return (
+                f"is no multiple of models.{name}.stride ({self.stride}); write {near}, or another"
+                " stride"
+            )
+        margin = (self.patch - self.stride) // 2
+        if margin >= size:
+            return (
+                f"is too small for models.{name}.patch ({self.patch}), which reaches {margin} voxels"
+                " beyond the volume; write a smaller patch"
+            )
+        return None
+
+
+class PRDiT(Patched):
     """PRDiT (section 3). `depth: 0` is stage 1, the Local Denoiser alone."""
 
     generator: Literal["prdit"] = "prdit"
@@ -58,8 +82,6 @@ class PRDiT(Entry):
     depth: int = Field(4, ge=0, description="Transformer blocks L.")
     width: int = Field(768, ge=6, description="Transformer width h; a multiple of 6 and of heads.")
     heads: int = Field(12, ge=1)
-    patch: int = Field(12, ge=1, description="Edge p of the patches that are read.")
-    stride: int = Field(8, ge=1, description="Edge s of the patches that are written.")
     timesteps: int = Field(1000, ge=2, description="T.")
     first_timestep: Literal[0, 1] = Field(1, description="t in 1..T (paper) or 0..T-1 (released).")
     noise_std: float = Field(1.0, gt=0, description="Standard deviation of eps (Eq. 1: 1).")
@@ -95,7 +117,7 @@ class PRDiT(Entry):
         return f"{below} or {below + step}" if below else str(step)
 
 
-class PRDiTRefined(Entry):
+class PRDiTRefined(Patched):
     """A refinement of a trained PRDiT at twice its resolution (section 3.4, A.8)."""
 
     generator: Literal["prdit_refined"]
@@ -107,14 +129,48 @@ class PRDiTRefined(Entry):
     )
     consistency: float = Field(0.1, ge=0, description="Weight of the low-frequency consistency.")
     width: int = Field(768, ge=1, description="Width of the refinement's time embedding.")
-    patch: int = Field(12, ge=1, description="Edge of the patches that are read.")
-    stride: int = Field(8, ge=1, description="Edge of the patches that are written.")
     training: Training
 
     @model_validator(mode="after")
     def _patches(self) -> PRDiTRefined:
         check_patches(self.patch, self.stride)
         return self
+
+
+class WDM3D(Entry):
+    """WDM-3D (Friedrich et al., 2024): diffusion of Haar bands by a U-Net."""
+
+    generator: Literal["wdm_3d"]
+    start_from: None = None
+    base: int = Field(64, ge=8, description="Channels of the first level.")
+    multiples: list[Annotated[int, Field(ge=1)]] = Field(
+        default=[1, 2, 2, 4, 4], min_length=1, description="Channels of each level, in `base`."
+    )
+    timesteps: int = Field(1000, ge=2, description="T.")
+    training: Training
+
+    def misfit(self, name: str, size: int) -> str | None:
+        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
+        unit = 2 ** len(self.multiples)
+        if size % unit:
+            return f"is no multiple of {unit}, which the levels of models.{name} need"
+        return None
+
+
+class HAGAN(Entry):
+    """HA-GAN (Sun et al., 2022): a GAN that is trained on slabs."""
+
+    generator: Literal["ha_gan"]
+    start_from: None = None
+    width: int = Field(32, ge=16, multiple_of=16, description="Channels near full resolution.")
+    discriminator_rate: float = Field(4e-4, gt=0, description="Learning rate of it.")
+    training: Training
+
+    def misfit(self, name: str, size: int) -> str | None:
+        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
+        if size not in (32, 64, 128, 256):
+            return f"is none of 32, 64, 128 and 256, which models.{name} can make"
+        return None
 
 
 def check_patches(patch: int, stride: int) -> None:
@@ -133,7 +189,10 @@ def _generator(value: Any) -> str:
 
 
 Model = Annotated[
-    Annotated[PRDiT, Tag("prdit")] | Annotated[PRDiTRefined, Tag("prdit_refined")],
+    Annotated[PRDiT, Tag("prdit")]
+    | Annotated[PRDiTRefined, Tag("prdit_refined")]
+    | Annotated[WDM3D, Tag("wdm_3d")]
+    | Annotated[HAGAN, Tag("ha_gan")],
     Discriminator(_generator),
 ]
 
@@ -141,8 +200,9 @@ Model = Annotated[
 class Sampler(Entry):
     """A way from noise to a volume (section 3.3, Algorithm 1)."""
 
-    kind: Literal["predictor_corrector", "noise_only", "conventional"] = Field(
-        "predictor_corrector", description="noise_only (Eq. 8) and conventional (Eq. 7): Table 5."
+    kind: Literal["predictor_corrector", "noise_only", "conventional", "own"] = Field(
+        "predictor_corrector",
+        description="noise_only (Eq. 8) and conventional (Eq. 7): Table 5; own: a rival's way.",
     )
     k: float = Field(2.0, ge=1, description="Predictor steps; 1 is cold sampling.")
     steps: int = Field(1000, ge=1, description="Calls of the model.")
