@@ -143,8 +143,8 @@ class Config(Entry):
     def base(self, name: str) -> PRDiT | None:
         """The PRDiT that a refined model refines, at the end of its chain of start_from."""
         model = self.models[name]
-        if isinstance(model, PRDiT):
+        if not isinstance(model, PRDiTRefined):
             return None
         while isinstance(model, PRDiTRefined):
             model = self.models[model.start_from]
-        return model
+        return model if isinstance(model, PRDiT) else None

@@ -134,7 +134,7 @@ def _check_steps(config: Config, where: str, row: Shown) -> None:
     if (sampler.kind == "own") == model.generator.startswith("prdit"):
         right = "another kind than own" if sampler.kind == "own" else "a sampler of kind own"
         raise ValueError(
-            f"{where}: models.{row.model} cannot be drawn by samplers.{row.sampler}; it needs {right}"
+            f"{where}: models.{row.model} is not drawn by samplers.{row.sampler}; it needs {right}"
         )
     steps = sampler.steps
     if steps > getattr(model, "timesteps", steps):

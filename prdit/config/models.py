@@ -66,8 +66,8 @@ class Patched(Entry):
         margin = (self.patch - self.stride) // 2
         if margin >= size:
             return (
-                f"is too small for models.{name}.patch ({self.patch}), which reaches {margin} voxels"
-                " beyond the volume; write a smaller patch"
+                f"is too small for models.{name}.patch ({self.patch}), which reaches {margin}"
+                " voxels beyond the volume; write a smaller patch"
             )
         return None
 

@@ -28,24 +28,25 @@ SLABS = 8
 """A slab has so many times fewer slices than the volume."""
 
 
+class Networks(nn.Module):
+    """All four; sampling needs the generator alone."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.generator = parts.Generator(size, width)
+        self.discriminator = parts.Discriminator(size, width)
+        self.slab_encoder = parts.SlabEncoder(width)
+        self.volume_encoder = parts.VolumeEncoder(size, width)
+
+
 class HAGAN(Generator):
-    """Four networks with an optimizer each: discriminator, generator, and two encoders.
+    """Four networks with an optimizer each; the encoders tie the generator to real volumes."""
 
-    The encoders tie the generator to real volumes; sampling needs the generator alone.
-    """
-
-    network: nn.ModuleDict
+    network: Networks
 
     def __init__(self, entry: config.HAGAN, size: int) -> None:
         self.entry, self.size, self.seed = entry, size, entry.training.seed
-        self.network = nn.ModuleDict(
-            {
-                "generator": parts.Generator(size, entry.width),
-                "discriminator": parts.Discriminator(size, entry.width),
-                "slab_encoder": parts.SlabEncoder(entry.width),
-                "volume_encoder": parts.VolumeEncoder(size, entry.width),
-            }
-        )
+        self.network = Networks(size, entry.width)
         for name, parameter in self.network.named_parameters():
             if parameter.dim() > 1:
                 stream = generator(self.seed, f"HA-GAN {name}")
@@ -59,7 +60,7 @@ class HAGAN(Generator):
         rates = {"discriminator": self.entry.discriminator_rate}
         self.steps: dict[str, Optimizer] = {
             name: Adam(part.parameters(), rates.get(name, rate), BETAS, fused=True)
-            for name, part in self.network.items()
+            for name, part in self.network.named_children()
         }
         return list(self.steps.values())
 
@@ -95,16 +96,16 @@ class HAGAN(Generator):
     def slab_again(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Loss of the slab encoder: its slab, generated again."""
         slab = self.slabs(x0, self.slab_starts(index))
-        again = self.network["generator"].volume(self.network["slab_encoder"](slab))
+        again = self.network.generator.volume(self.network.slab_encoder(slab))
         return {"loss": l1_loss(again, slab)}
 
     def volume_again(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Loss of the volume encoder: a slab of its volume, and the small one, generated again."""
-        start, made = self.slab_starts(index), self.network["generator"]
+        start, made = self.slab_starts(index), self.network.generator
         with torch.no_grad():
             slabs = x0.split(self.size // SLABS, dim=2)
-            encoded = torch.cat([self.network["slab_encoder"](slab) for slab in slabs], dim=2)
-        features = made.features(self.network["volume_encoder"](encoded))
+            encoded = torch.cat([self.network.slab_encoder(slab) for slab in slabs], dim=2)
+        features = made.features(self.network.volume_encoder(encoded))
         high = made.volume(self.cut(features, start // 4, self.size // SLABS // 4))
         loss = l1_loss(high, self.slabs(x0, start)) + l1_loss(
             made.small(features), parts.shrunk(x0)
@@ -114,7 +115,7 @@ class HAGAN(Generator):
     def generated(self, purpose: str, index: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Slabs from `start` on, and small volumes, of fresh latents."""
         z = normal(self.seed, f"latent of the {purpose}", index, (parts.LATENT,))
-        made = self.network["generator"]
+        made = self.network.generator
         features = made.features(z)
         cut = self.cut(features, start // 4, self.size // SLABS // 4)
         return made.volume(cut), made.small(features)
@@ -122,7 +123,7 @@ class HAGAN(Generator):
     def logits(self, slab: Tensor, small: Tensor, start: Tensor) -> Tensor:
         """Of the discriminator, [B]."""
         place = start.float() / (self.size - self.size // SLABS)
-        found: Tensor = self.network["discriminator"](slab, small, place)
+        found: Tensor = self.network.discriminator(slab, small, place)
         return found
 
     def slab_starts(self, index: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ class HAGAN(Generator):
         @torch.inference_mode()
         def draw(index: Tensor, seed: int) -> Tensor:
             z = normal(seed, "sampling start", index, (parts.LATENT,))
-            found: Tensor = self.network["generator"](z)
+            found: Tensor = self.network.generator(z)
             return found
 
         return draw

@@ -113,7 +113,8 @@ class SpatialAttention(Attention):
     def forward(self, x: Tensor) -> Tensor:
         b, c, d, h, w = x.shape
         places = self.norm(x).permute(0, 2, 3, 4, 1).reshape(b * d, h * w, c)
-        found = self.merged(F.scaled_dot_product_attention(*self.heads(places)))
+        q, k, v = self.heads(places)
+        found = self.merged(F.scaled_dot_product_attention(q, k, v))
         return x + found.reshape(b, d, h, w, c).permute(0, 4, 1, 2, 3)
 
 
@@ -191,7 +192,7 @@ class LatentUNet(nn.Module):
         for number, (a, b) in enumerate(levels):
             last = number + 1 == len(levels)
             halve = nn.Identity() if last else nn.Conv3d(b, b, (1, 4, 4), (1, 2, 2), (0, 1, 1))
-            self.down.append(level(a, b, times, halve))
+            self.down.append(Level(a, b, times, halve))
         deepest = widths[-1]
         self.middle = nn.ModuleList(
             [
@@ -204,7 +205,7 @@ class LatentUNet(nn.Module):
             double = (
                 nn.Identity() if last else nn.ConvTranspose3d(a, a, (1, 4, 4), (1, 2, 2), (0, 1, 1))
             )
-            self.up.append(level(2 * b, a, times, double))
+            self.up.append(Level(2 * b, a, times, double))
         self.last_block = Block(2 * width, width, None)
         self.last = nn.Conv3d(width, channels, 1)
 
@@ -214,24 +215,30 @@ class LatentUNet(nn.Module):
         times = self.times(sinusoid(t, self.width))
         h = start = self.first_depth(self.first(x), bias, rates)
         skips = []
-        for one, two, plane, depth, resized in self.down:
-            h = depth(plane(two(one(h, times), times)), bias, rates)
-            skips.append(h)
-            h = resized(h)
+        for level in self.down:
+            skip, h = level(h, times, bias, rates)
+            skips.append(skip)
         one, plane, depth, two = self.middle
         h = two(depth(plane(one(h, times)), bias, rates), times)
-        for one, two, plane, depth, resized in self.up:
-            h = two(one(torch.cat([h, skips.pop()], dim=1), times), times)
-            h = resized(depth(plane(h), bias, rates))
+        for level in self.up:
+            _, h = level(torch.cat([h, skips.pop()], dim=1), times, bias, rates)
         found: Tensor = self.last(self.last_block(torch.cat([h, start], dim=1)))
         return found
 
 
-def level(channels: int, out: int, times: int, resized: nn.Module) -> nn.ModuleList:
-    """Two blocks, attention in plane, attention in depth, and the way to the next level."""
-    return nn.ModuleList(
-        [
-            *(Block(channels, out, times), Block(out, out, times)),
-            *(LinearAttention(out), DepthAttention(out), resized),
-        ]
-    )
+class Level(nn.Module):
+    """Two blocks, attention in plane, attention in depth; and the way to the next level."""
+
+    def __init__(self, channels: int, out: int, times: int, resized: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = Block(channels, out, times), Block(out, out, times)
+        self.plane, self.depth = LinearAttention(out), DepthAttention(out)
+        self.resized = resized
+
+    def forward(
+        self, x: Tensor, times: Tensor, bias: Tensor, rates: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What a later level may want again, and what goes on to the next."""
+        h = self.second(self.first(x, times), times)
+        h = self.depth(self.plane(h), bias, rates)
+        return h, self.resized(h)

@@ -33,8 +33,7 @@ class ResidualBlock(nn.Module):
         self.time = nn.Linear(times, out)
         self.norm_2, self.conv_2 = norm(out), nn.Conv3d(out, out, 3, padding=1)
         self.shortcut = nn.Identity() if channels == out else nn.Conv3d(channels, out, 1)
-        nn.init.zeros_(self.conv_2.weight)
-        nn.init.zeros_(self.conv_2.bias)
+        zero(self.conv_2)
 
     def forward(self, x: Tensor, times: Tensor) -> Tensor:
         """[B, C, n, n, n] and embedded times [B, E] -> [B, out, n', n', n']."""
@@ -54,6 +53,12 @@ class ResidualBlock(nn.Module):
 def norm(channels: int) -> nn.GroupNorm:
     """Group norm of 32 groups, or fewer where there are fewer channels."""
     return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
+
+
+def zero(layer: nn.Module) -> None:
+    """Set all of a layer's parameters to 0."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 class WaveletUNet(nn.Module):
@@ -95,8 +100,7 @@ class WaveletUNet(nn.Module):
                 if level and i == blocks:
                     self.up.append(ResidualBlock(channels, channels, times, "up"))
         self.last_norm, self.last = norm(channels), nn.Conv3d(channels, bands, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        zero(self.last)
 
     def forward(self, bands: Tensor, t: Tensor) -> Tensor:
         """Bands [B, 8, n, n, n] at timesteps t [B] -> their estimate."""

@@ -98,7 +98,7 @@ def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processe
     """The generator before its first step, on this process's device."""
     generator = build(recipe.model, recipe.size, recipe.base)
     if start_from is not None:
-        raw = recipe.model.start_weights == "raw"
+        raw = getattr(recipe.model, "start_weights", "ema") == "raw"
         generator.start_from(weights_file.load(start_from, raw=raw)[0])
     if recipe.model.training.batch < group.count:
         raise UserError(
