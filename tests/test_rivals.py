@@ -100,12 +100,13 @@ def training(**about: object) -> SimpleNamespace:
     return SimpleNamespace(seed=0, learning_rate=1e-3, batch=2, **about)
 
 
-def test_ha_gan_updates_each_network_by_its_own_loss() -> None:
+@pytest.mark.parametrize("size", [16, 32])
+def test_ha_gan_updates_each_network_by_its_own_loss(size: int) -> None:
     entry = SimpleNamespace(width=16, discriminator_rate=1e-3, training=training())
-    model = HAGAN(entry, 32)
+    model = HAGAN(entry, size)
     model.optimizers()
     before = {n: p.clone() for n, p in model.network.named_parameters()}
-    x0 = torch.rand(2, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x0 = torch.rand(2, 1, size, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     told = model.step(Once(x0, torch.arange(2)))
     assert set(told) == {
         *("loss", "discriminator", "generator", "slab_encoder", "volume_encoder"),
@@ -116,7 +117,7 @@ def test_ha_gan_updates_each_network_by_its_own_loss() -> None:
     }
     assert changed == {"generator", "discriminator", "slab_encoder", "volume_encoder"}
     volumes = model.drawing(SimpleNamespace())(torch.tensor([5, 3]), 0)
-    assert volumes.shape == (2, 1, 32, 32, 32)
+    assert volumes.shape == (2, 1, size, size, size)
     assert volumes.abs().max() <= 1
     again = model.drawing(SimpleNamespace())(torch.tensor([3]), 0)
     torch.testing.assert_close(again[0], volumes[1])

@@ -168,8 +168,8 @@ class HAGAN(Entry):
 
     def misfit(self, name: str, size: int) -> str | None:
         """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
-        if size not in (32, 64, 128, 256):
-            return f"is none of 32, 64, 128 and 256, which models.{name} can make"
+        if size not in (16, 32, 64, 128, 256):
+            return f"is none of 16, 32, 64, 128 and 256, which models.{name} can make"
         return None
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from prdit import config
 
 BETAS = (0.0, 0.999)
-SLABS = 8
-"""A slab has so many times fewer slices than the volume."""
+LEAST = 4
+"""Slices of a slab: one of the features."""
 
 
 class Networks(nn.Module):
@@ -46,6 +46,7 @@ class HAGAN(Generator):
 
     def __init__(self, entry: config.HAGAN, size: int) -> None:
         self.entry, self.size, self.seed = entry, size, entry.training.seed
+        self.thick = max(size // 8, LEAST)
         self.network = Networks(size, entry.width)
         for name, parameter in self.network.named_parameters():
             if parameter.dim() > 1:
@@ -103,10 +104,10 @@ class HAGAN(Generator):
         """Loss of the volume encoder: a slab of its volume, and the small one, generated again."""
         start, made = self.slab_starts(index), self.network.generator
         with torch.no_grad():
-            slabs = x0.split(self.size // SLABS, dim=2)
+            slabs = x0.split(self.thick, dim=2)
             encoded = torch.cat([self.network.slab_encoder(slab) for slab in slabs], dim=2)
         features = made.features(self.network.volume_encoder(encoded))
-        high = made.volume(self.cut(features, start // 4, self.size // SLABS // 4))
+        high = made.volume(self.cut(features, start // 4, self.thick // 4))
         loss = l1_loss(high, self.slabs(x0, start)) + l1_loss(
             made.small(features), parts.shrunk(x0)
         )
@@ -117,24 +118,24 @@ class HAGAN(Generator):
         z = normal(self.seed, f"latent of the {purpose}", index, (parts.LATENT,))
         made = self.network.generator
         features = made.features(z)
-        cut = self.cut(features, start // 4, self.size // SLABS // 4)
+        cut = self.cut(features, start // 4, self.thick // 4)
         return made.volume(cut), made.small(features)
 
     def logits(self, slab: Tensor, small: Tensor, start: Tensor) -> Tensor:
         """Of the discriminator, [B]."""
-        place = start.float() / (self.size - self.size // SLABS)
+        place = start.float() / (self.size - self.thick)
         found: Tensor = self.network.discriminator(slab, small, place)
         return found
 
     def slab_starts(self, index: Tensor) -> Tensor:
         """First slice of the slab of each volume [B]: one for all of a batch."""
         batch = index // self.entry.training.batch
-        most = self.size - self.size // SLABS
+        most = self.size - self.thick
         return (uniform(self.seed, "slab", batch) * (most + 1)).long()
 
     def slabs(self, x: Tensor, start: Tensor) -> Tensor:
-        """[B, 1, S/8, S, S] of volumes [B, 1, S, S, S]."""
-        return self.cut(x, start, self.size // SLABS)
+        """[B, 1, S/8, S, S] of volumes [B, 1, S, S, S]; of 4 slices at least."""
+        return self.cut(x, start, self.thick)
 
     @staticmethod
     def cut(x: Tensor, start: Tensor, count: int) -> Tensor:

@@ -31,7 +31,7 @@ class Generator(nn.Module):
     """z [B, 1024] -> volumes [B, 1, S, S, S] and small ones [B, 1, S/4, S/4, S/4], in [-1, 1].
 
     Args:
-        size: edge S: 32, 64, 128 or 256.
+        size: edge S: 16, 32, 64, 128 or 256.
     """
 
     def __init__(self, size: int, width: int = WIDTH) -> None:
@@ -76,7 +76,7 @@ class Discriminator(nn.Module):
     """Logit of slabs [B, 1, S/8, S, S] with their places [B] in 0..1, and of small volumes.
 
     Args:
-        size: edge S: 32, 64, 128 or 256.
+        size: edge S: 16, 32, 64, 128 or 256.
     """
 
     def __init__(self, size: int, width: int = WIDTH) -> None:
@@ -118,6 +118,8 @@ def slab_layers(size: int, c: int) -> list[nn.Module]:
     def whole(a: int, b: int) -> nn.Module:
         return conv(a, b, True, 2, 1)
 
+    if size == 16:
+        return [whole(1, 2 * c), half(2 * c, 4 * c), flat(4 * c, 4 * c, last=True)]
     if size == 32:
         return [whole(1, c), half(c, 2 * c), flat(2 * c, 4 * c), flat(4 * c, 4 * c, last=True)]
     if size == 64:
@@ -130,7 +132,7 @@ def slab_layers(size: int, c: int) -> list[nn.Module]:
 
 def small_layers(size: int, c: int) -> list[nn.Module]:
     """Convolutions of D^L, of volumes of a quarter of the edge."""
-    widths = {32: [8 * c], 64: [4 * c, 8 * c], 128: [2 * c, 4 * c, 8 * c]}
+    widths = {16: [], 32: [8 * c], 64: [4 * c, 8 * c], 128: [2 * c, 4 * c, 8 * c]}
     chain = [1, *widths.get(size, [c, 2 * c, 4 * c, 8 * c])]
     layers: list[nn.Module] = [nn.Conv3d(a, b, 4, 2, 1) for a, b in pairwise(chain)]
     return [*layers, nn.Conv3d(chain[-1], 1, 4)]
@@ -161,7 +163,7 @@ class VolumeEncoder(nn.Module):
     def __init__(self, size: int, width: int = WIDTH) -> None:
         super().__init__()
         c = width
-        widths = {32: [8 * c], 64: [4 * c, 8 * c], 128: [2 * c, 4 * c, 8 * c]}
+        widths = {16: [], 32: [8 * c], 64: [4 * c, 8 * c], 128: [2 * c, 4 * c, 8 * c]}
         chain = [2 * c, *widths.get(size, [c, 2 * c, 4 * c, 8 * c])]
         stages = (halving(a, b) for a, b in pairwise(chain))
         self.layers = nn.Sequential(*stages, nn.Conv3d(chain[-1], LATENT, 4))
