@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import ndimage
 
+from benchmarks import sensitivity
 from prdit.config import Critic as Entry
 from prdit.config import Shown, Training
 from prdit.critic import run as critic_step
 from prdit.critic.pairs import Pairs, drawn
 from prdit.critic.wgan import Critic, network
-from prdit.data.phantom.thorax import thorax
 from prdit.data.store import FULL, Store
-from prdit.data.volume import Volume, average_pool, to_window, write_nifti
+from prdit.data.volume import Volume, to_window, write_nifti
 from prdit.errors import Interrupted, UserError
 from prdit.files import sha256, write_json
 from prdit.recipes import CriticRecipe, TableRecipe
@@ -31,30 +30,7 @@ TRAINING = Training(volumes=400, batch=8, learning_rate=1e-3, clip=1e9, ema=0.5)
 @pytest.fixture(scope="module")
 def chests() -> np.ndarray:
     """HU [40, 16, 16, 16] of phantoms."""
-    one = [thorax(5, i, (8.0,) * 3, (32, 32, 32)).hu for i in range(40)]
-    return np.stack([average_pool(hu.astype(np.float32), 2) for hu in one])
-
-
-def blurred(hu: np.ndarray, strength: float) -> np.ndarray:
-    return np.stack([ndimage.gaussian_filter(x, strength) for x in hu])
-
-
-def noisy(hu: np.ndarray, strength: float) -> np.ndarray:
-    return hu + strength * np.random.default_rng(1).standard_normal(hu.shape)
-
-
-def shuffled(hu: np.ndarray, share: float) -> np.ndarray:
-    """Blocks of 4^3 in another order, for a share of the blocks."""
-    n = SIZE // 4
-    blocks = (
-        hu.reshape(-1, n, 4, n, 4, n, 4).transpose(0, 1, 3, 5, 2, 4, 6).reshape(-1, n**3, 4, 4, 4)
-    )
-    rng = np.random.default_rng(2)
-    moved = rng.permutation(n**3)[: int(share * n**3)]
-    blocks = blocks.copy()
-    blocks[:, moved] = blocks[:, np.roll(moved, 1)]
-    back = blocks.reshape(-1, n, n, n, 4, 4, 4).transpose(0, 1, 4, 2, 5, 3, 6)
-    return back.reshape(-1, SIZE, SIZE, SIZE)
+    return sensitivity.chests(40)
 
 
 def write_store(path: Path, hu: np.ndarray) -> Path:
@@ -101,9 +77,9 @@ def judged(folder: Path, real: Path, first: Path, second: Path, **how: object) -
 
 
 DEGRADED = {
-    "blur": (blurred, (0.7, 1.4)),
-    "noise": (noisy, (80.0, 240.0)),
-    "shuffled blocks": (shuffled, (0.15, 0.6)),
+    "blur": (sensitivity.blurred, (0.7, 1.4)),
+    "noise": (sensitivity.noisy, (80.0, 240.0)),
+    "shuffled blocks": (sensitivity.shuffled, (0.15, 0.6)),
 }
 
 
