@@ -136,10 +136,9 @@ def test_a_score_carries_its_card(tmp_path: Path) -> None:
     )
     assert found["card"]["volumes"] == found["card"]["reference"] == 20
     assert set(found["metrics"]) == set(ALL)
-    for metric in ("fid", "mmd", "kid"):
-        low, high = found["intervals"][metric]
+    assert set(found["intervals"]) == {"fid", "mmd", "kid", "fid_train", "fid_held_out"}
+    for metric, (low, high) in found["intervals"].items():
         assert low <= found["metrics"][metric] <= high
-    assert {"fid_train", "fid_held_out"} <= set(found["intervals"])
     assert len(found["closest"]) == 8
     distances = [pair["distance"] for pair in found["closest"]]
     assert distances == sorted(distances)

@@ -93,9 +93,12 @@ def scored(
     size = min(len(train.names), len(held_out.names))
     for name, part in zip(BY_PART, (train, held_out), strict=True):
         sets = [one.features for one in part.parted(size)] if size > 1 else []
-        metrics[name] = float(np.mean([frechet_distance(z, y) for z in sets])) if sets else None
-        if sets:
-            intervals[name] = bootstrap(frechet_distance, sets[0], y)
+        found = [frechet_distance(z, y) for z in sets]
+        metrics[name] = float(np.mean(found)) if found else None
+        if found:  # the first set's spread, around the mean of all
+            low, high = bootstrap(frechet_distance, sets[0], y)
+            shift = float(np.mean(found)) - found[0]
+            intervals[name] = (low + shift, high + shift)
     search = copies(train.prints, held_out.prints, others.prints)
     closest = np.argsort(search.distance, kind="stable")[:CLOSEST]
     return {
