@@ -19,7 +19,6 @@ from prdit.config import (
     Nifti,
     Npz,
     Phantom,
-    PRDiT,
     Sampler,
     Shown,
     Split,
@@ -99,8 +98,8 @@ class TrainRecipe(Entry):
 
     model: Model
     size: int
-    base: PRDiT | None = None
-    """The model at the beginning of its chain of start_from, if it has one."""
+    base: Model | None = None
+    """The model of another kind that it builds on, if it does."""
 
 
 class SampleRecipe(Entry):

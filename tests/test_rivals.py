@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prdit.diffusion.ddpm import LinearSchedule
+from prdit.diffusion.ddpm import linear
 from prdit.generators.base import Losses
 from prdit.generators.ha_gan import HAGAN
 from prdit.generators.wdm_3d import WDM3D, from_bands, to_bands
@@ -71,7 +71,7 @@ def test_ancestral_steps_are_the_librarys() -> None:
         variance_type="fixed_large",
         clip_sample=False,
     )
-    plan = LinearSchedule().ancestral(1000)
+    plan = linear(1000).ancestral(1000, "beta")
     x, x0 = torch.randn(2, 1, 1, 4, 4, 4, dtype=torch.float64)
     for t in (999, 500, 3):
         step = plan.steps[plan.times.index(t)]
@@ -116,10 +116,10 @@ def test_ha_gan_updates_each_network_by_its_own_loss(size: int) -> None:
         n.split(".")[0] for n, p in model.network.named_parameters() if (p != before[n]).any()
     }
     assert changed == {"generator", "discriminator", "slab_encoder", "volume_encoder"}
-    volumes = model.drawing(SimpleNamespace())(torch.tensor([5, 3]), 0)
+    volumes = model.drawing(SimpleNamespace(precision="float32"))(torch.tensor([5, 3]), 0)
     assert volumes.shape == (2, 1, size, size, size)
     assert volumes.abs().max() <= 1
-    again = model.drawing(SimpleNamespace())(torch.tensor([3]), 0)
+    again = model.drawing(SimpleNamespace(precision="float32"))(torch.tensor([3]), 0)
     torch.testing.assert_close(again[0], volumes[1])
 
 
@@ -143,7 +143,7 @@ def test_wdm_3d_learns_and_draws_by_address() -> None:
     x0 = torch.linspace(-1, 1, 16).view(1, 1, 16, 1, 1).expand(4, 1, 16, 16, 16)
     losses = [float(model.step(Once(x0, torch.arange(4) + 4 * i))["loss"]) for i in range(60)]
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
-    draw = model.drawing(SimpleNamespace(steps=10))
+    draw = model.drawing(SimpleNamespace(steps=10, precision="float32"))
     both = draw(torch.tensor([4, 7]), 0)
     torch.testing.assert_close(draw(torch.tensor([7]), 0)[0], both[1], atol=1e-5, rtol=0)
     assert both[0, 0, 15].mean() > both[0, 0, 0].mean() + 1

@@ -27,11 +27,15 @@ from prdit.config.data import (
     Zenodo,
 )
 from prdit.config.entry import Entry, Name
-from prdit.config.models import HAGAN, WDM3D, Critic, Model, PRDiT, PRDiTRefined, Sampler, Training
+from prdit.config.models import Model, PRDiT, PRDiTRefined, Sampler
+from prdit.config.rivals import HAGAN, LDM3D, VQGAN, WDM3D, Own
 from prdit.config.selections import Figures, Row, Selection, Shown, Tables
+from prdit.config.training import Critic, Training
 
 __all__ = [
     "HAGAN",
+    "LDM3D",
+    "VQGAN",
     "WDM3D",
     "Array",
     "Backbone",
@@ -49,6 +53,7 @@ __all__ = [
     "Name",
     "Nifti",
     "Npz",
+    "Own",
     "PRDiT",
     "PRDiTRefined",
     "Patients",
@@ -136,15 +141,16 @@ class Config(Entry):
     def start_size(self, name: str, size: int) -> int:
         """Edge of the volumes that a model's start_from makes, if the model itself makes `size`."""
         model = self.models[name]
-        if model.start_from is None or model.generator == "prdit":
+        if model.start_from is None or model.generator != "prdit_refined":
             return size
         return size // 2 if self.models[model.start_from].generator == "prdit" else size
 
-    def base(self, name: str) -> PRDiT | None:
-        """The PRDiT that a refined model refines, at the end of its chain of start_from."""
+    def base(self, name: str) -> Model | None:
+        """The model of another kind that a model builds on: along its chain of start_from."""
         model = self.models[name]
-        if not isinstance(model, PRDiTRefined):
-            return None
-        while isinstance(model, PRDiTRefined):
+        kind = model.generator
+        while model.generator == kind:
+            if model.start_from is None:
+                return None
             model = self.models[model.start_from]
-        return model if isinstance(model, PRDiT) else None
+        return model

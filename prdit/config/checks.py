@@ -21,6 +21,16 @@ PAIRWISE = "tables.table_11"
 SHARED_BY_REFINED = ("width", "patch", "stride", "refiner_input")
 """A refined model has these in common with the refined one that it trains on."""
 
+SHARED_BY_LATENT = ("width", "multiples", "timesteps")
+"""A 3D-LDM has these in common with the one that it trains on."""
+
+STARTS = {
+    "prdit": ("prdit",),
+    "prdit_refined": ("prdit", "prdit_refined"),
+    "ldm_3d": ("vq_gan", "ldm_3d"),
+}
+"""What a generator can start from; those of the user's own, from anything."""
+
 
 def check(config: Config) -> None:
     """Raise ValueError, one sentence, at the first thing that does not fit."""
@@ -64,10 +74,17 @@ def _check_chain(config: Config, name: str) -> None:
             )
         seen.append(model.start_from)
         start = config.models[model.start_from]
+        if start.generator not in STARTS.get(model.generator, (start.generator,)):
+            raise ValueError(
+                f"models.{seen[-2]}.start_from: '{model.start_from}' is a {start.generator}; name"
+                f" one of {' or '.join(STARTS[model.generator])}"
+            )
         if model.generator == "prdit":
             _check_stage_1(seen[-2], model, start)
         elif start.generator == "prdit_refined":
             _check_same(seen[-2], model, start, SHARED_BY_REFINED, "which it trains on")
+        elif start.generator == "ldm_3d":
+            _check_same(seen[-2], model, start, SHARED_BY_LATENT, "which it trains on")
         model = start
 
 
@@ -129,18 +146,23 @@ def _check_critic(where: str, selection: Selection) -> None:
 
 
 def _check_steps(config: Config, where: str, row: Shown) -> None:
-    model: Any = config.base(row.model) or config.models[row.model]
+    model: Any = config.models[row.model]
     sampler = config.samplers[row.sampler]
+    if model.generator == "vq_gan":
+        raise ValueError(
+            f"{where}: models.{row.model} draws nothing; name a 3D-LDM that starts from it"
+        )
     if (sampler.kind == "own") == model.generator.startswith("prdit"):
         right = "another kind than own" if sampler.kind == "own" else "a sampler of kind own"
         raise ValueError(
             f"{where}: models.{row.model} is not drawn by samplers.{row.sampler}; it needs {right}"
         )
-    steps = sampler.steps
-    if steps > getattr(model, "timesteps", steps):
+    of_process = getattr(config.base(row.model), "timesteps", sampler.steps)
+    timesteps = getattr(model, "timesteps", of_process)
+    if sampler.steps > timesteps:
         raise ValueError(
-            f"{where}: samplers.{row.sampler}.steps is {steps}, more than the {model.timesteps}"
-            f" timesteps of models.{row.model}; write {model.timesteps} at most"
+            f"{where}: samplers.{row.sampler}.steps is {sampler.steps}, more than the {timesteps}"
+            f" timesteps of models.{row.model}; write {timesteps} at most"
         )
 
 

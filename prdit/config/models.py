@@ -9,46 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from prdit.config.entry import Entry, Name
+from prdit.config.rivals import HAGAN, LDM3D, VQGAN, WDM3D, Own
+from prdit.config.training import Trained
 
 
-class Training(Entry):
-    """One training (A.9.2). Its length is in volumes seen, whatever batch and GPU count."""
-
-    volumes: int = Field(ge=1, description="Length: number of volumes seen.")
-    batch: int = Field(64, ge=1, description="Volumes per optimizer step, over all GPUs.")
-    learning_rate: float = Field(1e-4, gt=0)
-    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up.")
-    decay: Literal["none", "cosine"] = Field("none", description="Of the learning rate.")
-    clip: float = Field(1.0, gt=0, description="Largest global gradient norm.")
-    ema: float = Field(0.9999, ge=0, lt=1, description="Decay of the averaged weights, per step.")
-    seed: int = Field(0, ge=0)
-    precision: Literal["bfloat16", "tf32", "float32"] = Field(
-        "bfloat16",
-        description="Of products on a GPU (bfloat16: mixed, A.9.2); a CPU computes in float32.",
-    )
-    max_skipped: int = Field(
-        20, ge=1, description="Steps in a row that may be skipped because they are not finite."
-    )
-    memory_gib: float | None = Field(
-        None, gt=0, description="Counts as out of memory beyond it; null: what the machine has."
-    )
-
-
-class Critic(Entry):
-    """A WGAN-GP critic of the W-score (A.9.3)."""
-
-    width: int = Field(32, ge=1, description="Channels of the first convolution; they double.")
-    penalty: float = Field(10.0, gt=0, description="Weight of the gradient penalty (lambda).")
-    held_out: float = Field(0.1, gt=0, lt=1, description="Share of the samples it is asked about.")
-    training: Training = Field(
-        Training(
-            volumes=400_000, batch=40, learning_rate=1e-5, clip=1e9, ema=0.999, precision="tf32"
-        ),
-        description="Volumes counts pairs of a real and a generated one; the seed is set.",
-    )
-
-
-class Patched(Entry):
+class Patched(Trained):
     """A model that reads patches and writes blocks."""
 
     patch: int = Field(12, ge=1, description="Edge p of the patches that are read.")
@@ -86,7 +51,6 @@ class PRDiT(Patched):
     first_timestep: Literal[0, 1] = Field(1, description="t in 1..T (paper) or 0..T-1 (released).")
     noise_std: float = Field(1.0, gt=0, description="Standard deviation of eps (Eq. 1: 1).")
     start_gain: float = Field(0.1, gt=0, description="Xavier gain of what start_from leaves out.")
-    training: Training
 
     @model_validator(mode="after")
     def _shapes(self) -> PRDiT:
@@ -101,7 +65,8 @@ class PRDiT(Patched):
                 f" {self._widths_near()}"
             )
         check_patches(self.patch, self.stride)
-        if self.depth > 0 and self.local and self.start_from is None:
+        free = self.start_from is None and self.weights is None
+        if self.depth > 0 and self.local and free:
             raise ValueError("a model with depth > 0 needs start_from: the name of its stage 1")
         if self.depth == 0 and self.start_from is not None:
             raise ValueError(
@@ -129,48 +94,11 @@ class PRDiTRefined(Patched):
     )
     consistency: float = Field(0.1, ge=0, description="Weight of the low-frequency consistency.")
     width: int = Field(768, ge=1, description="Width of the refinement's time embedding.")
-    training: Training
 
     @model_validator(mode="after")
     def _patches(self) -> PRDiTRefined:
         check_patches(self.patch, self.stride)
         return self
-
-
-class WDM3D(Entry):
-    """WDM-3D (Friedrich et al., 2024): diffusion of Haar bands by a U-Net."""
-
-    generator: Literal["wdm_3d"]
-    start_from: None = None
-    base: int = Field(64, ge=8, description="Channels of the first level.")
-    multiples: list[Annotated[int, Field(ge=1)]] = Field(
-        default=[1, 2, 2, 4, 4], min_length=1, description="Channels of each level, in `base`."
-    )
-    timesteps: int = Field(1000, ge=2, description="T.")
-    training: Training
-
-    def misfit(self, name: str, size: int) -> str | None:
-        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
-        unit = 2 ** len(self.multiples)
-        if size % unit:
-            return f"is no multiple of {unit}, which the levels of models.{name} need"
-        return None
-
-
-class HAGAN(Entry):
-    """HA-GAN (Sun et al., 2022): a GAN that is trained on slabs."""
-
-    generator: Literal["ha_gan"]
-    start_from: None = None
-    width: int = Field(32, ge=16, multiple_of=16, description="Channels near full resolution.")
-    discriminator_rate: float = Field(4e-4, gt=0, description="Learning rate of it.")
-    training: Training
-
-    def misfit(self, name: str, size: int) -> str | None:
-        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
-        if size not in (16, 32, 64, 128, 256):
-            return f"is none of 16, 32, 64, 128 and 256, which models.{name} can make"
-        return None
 
 
 def check_patches(patch: int, stride: int) -> None:
@@ -183,16 +111,21 @@ def check_patches(patch: int, stride: int) -> None:
 
 def _generator(value: Any) -> str:
     """The kind of a model entry: PRDiT unless it says otherwise."""
-    if isinstance(value, Mapping):
-        return str(value.get("generator", "prdit"))
-    return str(value.generator)
+    told = value.get("generator", "prdit") if isinstance(value, Mapping) else value.generator
+    return str(told) if told in TYPED else "own"
 
+
+TYPED = ("prdit", "prdit_refined", "wdm_3d", "ha_gan", "vq_gan", "ldm_3d")
+"""Generators whose settings have types here; all others are of the user's own."""
 
 Model = Annotated[
     Annotated[PRDiT, Tag("prdit")]
     | Annotated[PRDiTRefined, Tag("prdit_refined")]
     | Annotated[WDM3D, Tag("wdm_3d")]
-    | Annotated[HAGAN, Tag("ha_gan")],
+    | Annotated[HAGAN, Tag("ha_gan")]
+    | Annotated[VQGAN, Tag("vq_gan")]
+    | Annotated[LDM3D, Tag("ldm_3d")]
+    | Annotated[Own, Tag("own")],
     Discriminator(_generator),
 ]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -24,6 +26,14 @@ def address(seed: int, purpose: str) -> int:
 def generator(seed: int, purpose: str) -> torch.Generator:
     """A CPU generator that starts at (seed, purpose), for torch's own initialisers."""
     return torch.Generator().manual_seed(address(seed, purpose))
+
+
+@contextmanager
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Within it, torch's own random numbers on the CPU start at (seed, purpose)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(address(seed, purpose))
+        yield
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:

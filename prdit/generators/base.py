@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
-    from prdit.config import Model, PRDiT, Sampler
+    from prdit.config import Model, Sampler
 
 
 Losses = Callable[[Tensor, Tensor], dict[str, Tensor]]
 """(real volumes x0 [B, 1, S, S, S], their numbers [B]) -> "loss", which is minimised, and parts.
 
-All are means over volumes. A volume's number is how many were seen before it: the address of its
-random numbers.
+All are means over volumes, of any shape; "loss" is one number. A volume's number is how many were
+seen before it: the address of its random numbers.
 """
 
 
@@ -85,11 +85,11 @@ class Generator(Trainable):
         """What draws samples, prepared once for as many batches as there will be."""
 
 
-def build(entry: Model, size: int, base: PRDiT | None = None) -> Generator:
+def build(entry: Model, size: int, base: Model | None = None) -> Generator:
     """The generator that a config entry names, with initial weights, for volumes of edge `size`.
 
     Args:
-        base: entry of the model at the beginning of its chain of `start_from`.
+        base: entry of the model of another kind that it builds on, if it does.
     """
     module = import_module(f"prdit.generators.{entry.generator}")
     generator: Generator = module.build(entry, size, base)

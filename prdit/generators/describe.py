@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from prdit.generators.base import build
 
 if TYPE_CHECKING:
-    from prdit.config import Model, PRDiT
+    from prdit.config import Model
 
 TRAINING_BYTES = 4 * 4
 """Per trained parameter: weight, gradient and two moments of Adam in float32."""
@@ -28,7 +28,7 @@ class Part:
     """Floating-point operations of its matrix products in one forward of one volume."""
 
 
-def describe(entry: Model, size: int, base: PRDiT | None = None) -> list[Part]:
+def describe(entry: Model, size: int, base: Model | None = None) -> list[Part]:
     """The parts of a model on volumes of edge `size`, and their sum last.
 
     One multiply-add is two operations; only matrix products count. Nothing is allocated.

@@ -1,8 +1,7 @@
 """HA-GAN (Sun et al., 2022): a GAN that is trained on slabs and draws whole volumes.
 
 Source: the paper and a description of its public code, which bears no licence; written anew. What
-differs: random numbers are addressed, slices of air are not dropped (the data are the other
-models'), and 16^3 to 64^3 voxels are possible.
+differs: see docs/rivals.md.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
 from torch.optim import Adam, Optimizer
 
-from prdit.diffusion.noise import generator, normal, uniform
+from prdit.diffusion.noise import normal, seeded, uniform
 from prdit.errors import UserError
 from prdit.generators.base import Draw, Generator, Update
+from prdit.generators.precision import precision
 from prdit.models import ha_gan as parts
 
 if TYPE_CHECKING:
@@ -47,11 +47,8 @@ class HAGAN(Generator):
     def __init__(self, entry: config.HAGAN, size: int) -> None:
         self.entry, self.size, self.seed = entry, size, entry.training.seed
         self.thick = max(size // 8, LEAST)
-        self.network = Networks(size, entry.width)
-        for name, parameter in self.network.named_parameters():
-            if parameter.dim() > 1:
-                stream = generator(self.seed, f"HA-GAN {name}")
-                nn.init.kaiming_uniform_(parameter.data, a=5**0.5, generator=stream)
+        with seeded(self.seed, "HA-GAN"):
+            self.network = Networks(size, entry.width)
 
     def start_from(self, trained: Generator) -> None:  # noqa: ARG002
         raise UserError("HA-GAN is trained in one phase; remove start_from")
@@ -144,16 +141,19 @@ class HAGAN(Generator):
             [one[:, s : s + count] for one, s in zip(x, start.tolist(), strict=True)]
         )
 
-    def drawing(self, sampler: config.Sampler) -> Draw:  # noqa: ARG002
+    def drawing(self, sampler: config.Sampler) -> Draw:
+        """One pass, however many steps the sampler has."""
+
         @torch.inference_mode()
         def draw(index: Tensor, seed: int) -> Tensor:
             z = normal(seed, "sampling start", index, (parts.LATENT,))
-            found: Tensor = self.network.generator(z)
-            return found
+            with precision(sampler.precision, index.device)():
+                found: Tensor = self.network.generator(z)
+            return found.float()
 
         return draw
 
 
-def build(entry: config.HAGAN, size: int, base: config.PRDiT | None) -> HAGAN:  # noqa: ARG001
+def build(entry: config.HAGAN, size: int, base: config.Model | None) -> HAGAN:  # noqa: ARG001
     """An HA-GAN with initial weights, for volumes of edge `size`; it has no base."""
     return HAGAN(entry, size)

@@ -69,6 +69,6 @@ class PRDiTGenerator(DiffusionGenerator):
         return [self.network.volumes(tokens)[1] for tokens in parts]
 
 
-def build(entry: config.PRDiT, size: int, base: config.PRDiT | None) -> PRDiTGenerator:  # noqa: ARG001
+def build(entry: config.PRDiT, size: int, base: config.Model | None) -> PRDiTGenerator:  # noqa: ARG001
     """A PRDiT with initial weights, for volumes of edge `size`; it has no base."""
     return PRDiTGenerator(entry, size)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from prdit.config import PRDiT
 from prdit.diffusion.process import losses
 from prdit.errors import UserError
 from prdit.generators.base import Generator
@@ -58,8 +59,8 @@ class RefinedGenerator(DiffusionGenerator):
         return {**found, "consistency": kept.detach()}
 
 
-def build(entry: config.PRDiTRefined, size: int, base: config.PRDiT | None) -> RefinedGenerator:
+def build(entry: config.PRDiTRefined, size: int, base: config.Model | None) -> RefinedGenerator:
     """A refined PRDiT with initial weights, for volumes of edge `size`."""
-    if base is None:
-        raise UserError("a refined model needs a base; name it in start_from")
+    if not isinstance(base, PRDiT):
+        raise UserError("a refined model needs a base; name a PRDiT in start_from")
     return RefinedGenerator(entry, size, base)

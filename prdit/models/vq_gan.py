@@ -14,6 +14,10 @@ from torch.nn import functional as F
 
 HIDDEN = 16
 CODES, DIMENSIONS = 16384, 8
+DECAY, LAPLACE = 0.99, 1e-7
+"""Of the codebook's running means; what smooths their counts."""
+AT_ONCE = 8192
+"""Places whose distances to all vectors are in memory at a time."""
 
 
 def conv(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Conv3d:
@@ -102,7 +106,11 @@ def patch_discriminator(
 
 
 class Codebook(nn.Module):
-    """The vectors that a latent grid may hold; they follow what is encoded, and are not trained."""
+    """The vectors that a latent grid may hold; they follow what is encoded, and are not trained.
+
+    A vector is a running mean of what it was nearest to. One that is nearest to less than one place
+    a step begins anew as a place of the present batch; so do all of them at first, from zero.
+    """
 
     vectors: Tensor
     counts: Tensor
@@ -114,11 +122,62 @@ class Codebook(nn.Module):
         self.register_buffer("counts", torch.zeros(codes))
         self.register_buffer("sums", torch.zeros(codes, dimensions))
 
-    def nearest(self, h: Tensor) -> Tensor:
-        """Number of the nearest vector for each place of h [B, d, n, n, n]: int64 [B, n, n, n]."""
-        flat = h.movedim(1, -1)
-        return torch.cdist(flat.flatten(0, -2), self.vectors).argmin(1).view(flat.shape[:-1])
+    def nearest(self, flat: Tensor) -> Tensor:
+        """Number of the nearest vector to each of flat [n, d]: int64 [n]."""
+        parts = flat.float().split(AT_ONCE)
+        return torch.cat([torch.cdist(part, self.vectors).argmin(1) for part in parts])
 
     def forward(self, h: Tensor) -> Tensor:
         """h [B, d, n, n, n] with each vector replaced by the nearest one of the book."""
-        return self.vectors[self.nearest(h)].movedim(-1, 1)
+        flat = places(h)
+        return self.vectors[self.nearest(flat)].view_as(h.movedim(1, -1)).movedim(-1, 1)
+
+    def used(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """How many places of h [B, d, n, n, n] each vector is nearest to [K]; their sums [K, d]."""
+        flat = places(h).float()
+        numbers = self.nearest(flat)
+        counts = torch.zeros_like(self.counts).index_add_(0, numbers, torch.ones_like(flat[:, 0]))
+        return counts, torch.zeros_like(self.sums).index_add_(0, numbers, flat)
+
+    def follow(self, counts: Tensor, sums: Tensor, fresh: Tensor, finite: Tensor) -> None:
+        """Go on by a batch's counts [K] and sums [K, d]; `fresh` [K, d] are for vectors not used.
+
+        Nothing changes unless `finite`.
+        """
+        averaged = self.counts.lerp(counts, 1 - DECAY)
+        summed = self.sums.lerp(sums, 1 - DECAY)
+        total = averaged.sum()
+        smoothed = (averaged + LAPLACE) / (total + len(counts) * LAPLACE) * total
+        dead = (averaged < 1)[:, None]
+        vectors = torch.where(dead, fresh, summed / smoothed[:, None])
+        for mine, new in (
+            (self.vectors, vectors),
+            (self.counts, torch.where(averaged < 1, 1.0, averaged)),
+            (self.sums, torch.where(dead, fresh, summed)),
+        ):
+            mine.copy_(torch.where(finite, new, mine))
+
+    def range(self) -> tuple[Tensor, Tensor]:
+        """Least and greatest value of all vectors."""
+        return self.vectors.min(), self.vectors.max()
+
+
+def places(h: Tensor) -> Tensor:
+    """[B, d, n, n, n] -> [B n^3, d]."""
+    return h.movedim(1, -1).flatten(0, -2)
+
+
+class FirstStage(nn.Module):
+    """Volumes [B, 1, S, S, S] as latents [B, d, n, n, n], n = S / 2^levels, and back."""
+
+    def __init__(self, levels: int, hidden: int, codes: int, dimensions: int) -> None:
+        super().__init__()
+        width = hidden * 2**levels
+        self.encoder = nn.Sequential(Encoder(levels, hidden), nn.Conv3d(width, dimensions, 1))
+        self.codebook = Codebook(codes, dimensions)
+        self.decoder = nn.Sequential(nn.Conv3d(dimensions, width, 1), Decoder(levels, hidden))
+
+    def decode(self, h: Tensor) -> Tensor:
+        """Volumes of latents, which are replaced by vectors of the book."""
+        found: Tensor = self.decoder(self.codebook(h))
+        return found

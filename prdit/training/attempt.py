@@ -12,6 +12,7 @@ from prdit.data.store import Store
 from prdit.errors import UserError
 from prdit.generators import weights as weights_file
 from prdit.generators.base import Generator, Trainable, build
+from prdit.generators.precision import precision
 from prdit.machine import memory
 from prdit.machine.journal import Journal
 from prdit.machine.processes import Processes
@@ -22,7 +23,7 @@ from prdit.training.feed import Feed, Volumes
 from prdit.training.loop import train
 from prdit.training.state import State
 from prdit.training.states import LOG, States
-from prdit.training.update import Updates, precision
+from prdit.training.update import Updates
 
 
 @dataclass(frozen=True)
@@ -113,4 +114,8 @@ def count_flop(generator: Trainable, feed: Volumes) -> float:
     """FLOP of a training step per volume, counted on the first volume."""
     generator.optimizers()
     first = torch.zeros(1, dtype=torch.int64)
-    return flop_per_volume(generator.step, feed(first), first.to(feed.device))
+    before = [(buffer, buffer.clone()) for buffer in generator.network.buffers()]
+    found = flop_per_volume(generator.step, feed(first), first.to(feed.device))
+    for buffer, value in before:  # a step may change what is no parameter
+        buffer.copy_(value)
+    return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,26 +12,12 @@ from torch.optim import Optimizer
 
 from prdit.errors import OutOfMemory
 from prdit.generators.base import Losses
+from prdit.generators.precision import precision
 from prdit.machine.memory import asked_for
 from prdit.machine.processes import Processes
 
 if TYPE_CHECKING:
     from prdit.config import Training
-
-Precision = Callable[[], AbstractContextManager[object]]
-
-
-def precision(name: str, device: torch.device) -> Precision:
-    """Context to compute losses in; weights, moments and averages are float32 in any case.
-
-    Args:
-        name: "bfloat16" (mixed, A.9.2), "tf32" or "float32"; a CPU computes in float32 always.
-    """
-    torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = name == "tf32"
-    if name != "bfloat16" or device.type != "cuda":
-        return nullcontext
-    return lambda: torch.autocast("cuda", torch.bfloat16)
 
 
 class Updates:
