@@ -102,7 +102,7 @@ def training(**about: object) -> SimpleNamespace:
 
 @pytest.mark.parametrize("size", [16, 32])
 def test_ha_gan_updates_each_network_by_its_own_loss(size: int) -> None:
-    entry = SimpleNamespace(width=16, discriminator_rate=1e-3, training=training())
+    entry = SimpleNamespace(width=16, latent=64, discriminator_rate=1e-3, training=training())
     model = HAGAN(entry, size)
     model.optimizers()
     before = {n: p.clone() for n, p in model.network.named_parameters()}
@@ -124,7 +124,7 @@ def test_ha_gan_updates_each_network_by_its_own_loss(size: int) -> None:
 
 
 def test_ha_gan_cuts_slabs_where_it_says() -> None:
-    entry = SimpleNamespace(width=16, discriminator_rate=1e-3, training=training())
+    entry = SimpleNamespace(width=16, latent=64, discriminator_rate=1e-3, training=training())
     model = HAGAN(entry, 32)
     starts = model.slab_starts(torch.arange(400))
     assert (starts[::2] == starts[1::2]).all()  # one for a batch of two

@@ -37,7 +37,8 @@ class HAGAN(Trained):
 
     generator: Literal["ha_gan"]
     start_from: None = None
-    width: int = Field(32, ge=16, multiple_of=16, description="Channels near full resolution.")
+    width: int = Field(32, ge=8, multiple_of=8, description="Channels near full resolution.")
+    latent: int = Field(1024, ge=1, description="Numbers that a volume is made of.")
     discriminator_rate: float = Field(4e-4, gt=0, description="Learning rate of it.")
 
     def misfit(self, name: str, size: int) -> str | None:
@@ -53,7 +54,7 @@ class VQGAN(Trained):
     generator: Literal["vq_gan"]
     start_from: None = None
     levels: int = Field(2, ge=1, le=4, description="Halvings of the edge.")
-    hidden: int = Field(16, ge=16, multiple_of=16, description="Channels at full resolution.")
+    hidden: int = Field(16, ge=8, multiple_of=8, description="Channels at full resolution.")
     codes: int = Field(16384, ge=2, description="Vectors of the book.")
     dimensions: int = Field(8, ge=1, description="Numbers of a vector.")
     discriminator_width: int = Field(64, ge=1, description="Channels of the first convolution.")

@@ -17,6 +17,7 @@ from torch.optim import Adam, Optimizer
 from prdit.diffusion.noise import normal, seeded, uniform
 from prdit.errors import UserError
 from prdit.generators.base import Draw, Generator, Update
+from prdit.generators.frozen import frozen
 from prdit.generators.precision import precision
 from prdit.models import ha_gan as parts
 
@@ -31,12 +32,12 @@ LEAST = 4
 class Networks(nn.Module):
     """All four; sampling needs the generator alone."""
 
-    def __init__(self, size: int, width: int) -> None:
+    def __init__(self, size: int, width: int, latent: int) -> None:
         super().__init__()
-        self.generator = parts.Generator(size, width)
+        self.generator = parts.Generator(size, width, latent)
         self.discriminator = parts.Discriminator(size, width)
         self.slab_encoder = parts.SlabEncoder(width)
-        self.volume_encoder = parts.VolumeEncoder(size, width)
+        self.volume_encoder = parts.VolumeEncoder(size, width, latent)
 
 
 class HAGAN(Generator):
@@ -48,7 +49,7 @@ class HAGAN(Generator):
         self.entry, self.size, self.seed = entry, size, entry.training.seed
         self.thick = max(size // 8, LEAST)
         with seeded(self.seed, "HA-GAN"):
-            self.network = Networks(size, entry.width)
+            self.network = Networks(size, entry.width, entry.latent)
 
     def start_from(self, trained: Generator) -> None:  # noqa: ARG002
         raise UserError("HA-GAN is trained in one phase; remove start_from")
@@ -88,13 +89,15 @@ class HAGAN(Generator):
     def deceived(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:  # noqa: ARG002
         """Loss of the generator: its volumes are taken for real."""
         start = self.slab_starts(index)
-        fake = self.logits(*self.generated("generator", index, start), start)
+        with frozen(self.network.discriminator):
+            fake = self.logits(*self.generated("generator", index, start), start)
         return {"loss": binary_cross_entropy_with_logits(fake, torch.ones_like(fake))}
 
     def slab_again(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Loss of the slab encoder: its slab, generated again."""
         slab = self.slabs(x0, self.slab_starts(index))
-        again = self.network.generator.volume(self.network.slab_encoder(slab))
+        with frozen(self.network.generator):
+            again = self.network.generator.volume(self.network.slab_encoder(slab))
         return {"loss": l1_loss(again, slab)}
 
     def volume_again(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
@@ -103,16 +106,16 @@ class HAGAN(Generator):
         with torch.no_grad():
             slabs = x0.split(self.thick, dim=2)
             encoded = torch.cat([self.network.slab_encoder(slab) for slab in slabs], dim=2)
-        features = made.features(self.network.volume_encoder(encoded))
-        high = made.volume(self.cut(features, start // 4, self.thick // 4))
-        loss = l1_loss(high, self.slabs(x0, start)) + l1_loss(
-            made.small(features), parts.shrunk(x0)
-        )
+        with frozen(made):
+            features = made.features(self.network.volume_encoder(encoded))
+            high = made.volume(self.cut(features, start // 4, self.thick // 4))
+            small = made.small(features)
+        loss = l1_loss(high, self.slabs(x0, start)) + l1_loss(small, parts.shrunk(x0))
         return {"loss": loss / 2}
 
     def generated(self, purpose: str, index: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Slabs from `start` on, and small volumes, of fresh latents."""
-        z = normal(self.seed, f"latent of the {purpose}", index, (parts.LATENT,))
+        z = normal(self.seed, f"latent of the {purpose}", index, (self.entry.latent,))
         made = self.network.generator
         features = made.features(z)
         cut = self.cut(features, start // 4, self.thick // 4)
@@ -146,7 +149,7 @@ class HAGAN(Generator):
 
         @torch.inference_mode()
         def draw(index: Tensor, seed: int) -> Tensor:
-            z = normal(seed, "sampling start", index, (parts.LATENT,))
+            z = normal(seed, "sampling start", index, (self.entry.latent,))
             with precision(sampler.precision, index.device)():
                 found: Tensor = self.network.generator(z)
             return found.float()

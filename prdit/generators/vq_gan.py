@@ -16,6 +16,7 @@ from torch.optim import Adam, Optimizer
 from prdit.diffusion.noise import seeded, uniform
 from prdit.errors import UserError
 from prdit.generators.base import Generator, Update
+from prdit.generators.frozen import frozen
 from prdit.models.vq_gan import FirstStage, patch_discriminator, places
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class VQGAN(Generator):
         """Loss of the autoencoder, and what its book needs to follow."""
         h, again, kept = self.passed(x0)
         likeness, commitment = l1_loss(again, x0), mse_loss(h, kept)
-        deceived, matching = self.deceived(x0, again, index)
+        with frozen(self.network.of_slices), frozen(self.network.of_volumes):
+            deceived, matching = self.deceived(x0, again, index)
         loss = LIKENESS * likeness + COMMITMENT * commitment + deceived + MATCHING * matching
         counts, sums = self.network.first.codebook.used(h.detach())
         return {

@@ -22,24 +22,27 @@ SLOPE = 0.2
 def block(channels: int, out: int, *, up: bool = False) -> nn.Sequential:
     """Nearest upsampling if asked for, convolution, group norm of 8, ReLU."""
     first = [nn.Upsample(scale_factor=2)] if up else []
-    return nn.Sequential(
-        *first, nn.Conv3d(channels, out, 3, padding=1), nn.GroupNorm(8, out), nn.ReLU()
-    )
+    return nn.Sequential(*first, nn.Conv3d(channels, out, 3, padding=1), norm(out), nn.ReLU())
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm of 8 groups, or fewer where there are fewer channels."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
 class Generator(nn.Module):
-    """z [B, 1024] -> volumes [B, 1, S, S, S] and small ones [B, 1, S/4, S/4, S/4], in [-1, 1].
+    """z [B, latent] -> volumes [B, 1, S, S, S] and small ones [B, 1, S/4, S/4, S/4], in [-1, 1].
 
     Args:
         size: edge S: 16, 32, 64, 128 or 256.
     """
 
-    def __init__(self, size: int, width: int = WIDTH) -> None:
+    def __init__(self, size: int, width: int = WIDTH, latent: int = LATENT) -> None:
         super().__init__()
         c = width
         channels = [16 * c, 16 * c, 16 * c, 8 * c, 4 * c, 2 * c]
         doublings = int(math.log2(size)) - 4  # of the trunk, whose features have edge S / 4
-        self.start = nn.Linear(LATENT, channels[0] * 4**3)
+        self.start = nn.Linear(latent, channels[0] * 4**3)
         self.trunk = nn.Sequential(
             *(block(a, b, up=0 < i <= doublings) for i, (a, b) in enumerate(pairwise(channels)))
         )
@@ -140,7 +143,7 @@ def small_layers(size: int, c: int) -> list[nn.Module]:
 
 def halving(channels: int, out: int) -> nn.Sequential:
     """Convolution with stride 2, group norm of 8, ReLU."""
-    return nn.Sequential(nn.Conv3d(channels, out, 4, 2, 1), nn.GroupNorm(8, out), nn.ReLU())
+    return nn.Sequential(nn.Conv3d(channels, out, 4, 2, 1), norm(out), nn.ReLU())
 
 
 class SlabEncoder(nn.Module):
@@ -158,15 +161,15 @@ class SlabEncoder(nn.Module):
 
 
 class VolumeEncoder(nn.Module):
-    """E^G: features [B, 2c, S/4, S/4, S/4] -> z [B, 1024]."""
+    """E^G: features [B, 2c, S/4, S/4, S/4] -> z [B, latent]."""
 
-    def __init__(self, size: int, width: int = WIDTH) -> None:
+    def __init__(self, size: int, width: int = WIDTH, latent: int = LATENT) -> None:
         super().__init__()
         c = width
         widths = {16: [], 32: [8 * c], 64: [4 * c, 8 * c], 128: [2 * c, 4 * c, 8 * c]}
         chain = [2 * c, *widths.get(size, [c, 2 * c, 4 * c, 8 * c])]
         stages = (halving(a, b) for a, b in pairwise(chain))
-        self.layers = nn.Sequential(*stages, nn.Conv3d(chain[-1], LATENT, 4))
+        self.layers = nn.Sequential(*stages, nn.Conv3d(chain[-1], latent, 4))
 
     def forward(self, features: Tensor) -> Tensor:
         found: Tensor = self.layers(features)

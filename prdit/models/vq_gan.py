@@ -5,6 +5,7 @@ Written from a description of the networks, not from their code, which bears no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -28,8 +29,8 @@ def conv(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Conv3d:
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group norm of 32 groups."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+    """Group norm of 32 groups, or fewer where there are fewer channels."""
+    return nn.GroupNorm(math.gcd(32, channels), channels, eps=1e-6)
 
 
 class ResBlock(nn.Module):
@@ -109,7 +110,7 @@ class Codebook(nn.Module):
     """The vectors that a latent grid may hold; they follow what is encoded, and are not trained.
 
     A vector is a running mean of what it was nearest to. One that is nearest to less than one place
-    a step begins anew as a place of the present batch; so do all of them at first, from zero.
+    a step begins anew as a place of the present batch; so do all of them after the first step.
     """
 
     vectors: Tensor
@@ -118,7 +119,7 @@ class Codebook(nn.Module):
 
     def __init__(self, codes: int = CODES, dimensions: int = DIMENSIONS) -> None:
         super().__init__()
-        self.register_buffer("vectors", torch.zeros(codes, dimensions))
+        self.register_buffer("vectors", torch.randn(codes, dimensions))
         self.register_buffer("counts", torch.zeros(codes))
         self.register_buffer("sums", torch.zeros(codes, dimensions))
 
