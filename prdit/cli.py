@@ -27,6 +27,7 @@ STEPS = {
     "ledger": "prdit.data.ledger",
     "pack": "prdit.data.store",
     "train": "prdit.training.run",
+    "take": "prdit.generators.take",
     "sample": "prdit.generators.draw",
     "time": "prdit.generators.timing",
     "feature-weights": "prdit.metrics.medicalnet",

@@ -76,6 +76,9 @@ def start_from(wildcards):
     return collect(weights, model=start, size=size, allow_missing=True) if start else []
 
 
+TAKEN = [name for name, model in CONFIG.models.items() if model.weights is not None]
+
+
 def figure_cards(wildcards):
     """The first portion of each set of samples that a figure shows."""
     card, first = rules.sample.output.card, plan.portions(CONFIG)[0]

@@ -11,6 +11,8 @@ rule train:
         "<results>/logs/train/{dataset}/{size}/{model}.log",
     benchmark:
         "<results>/benchmarks/train/{dataset}/{size}/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(sorted(set(CONFIG.models) - set(TAKEN))),
     conda:
         "../envs/train.yaml"
     resources:
@@ -30,3 +32,32 @@ rule train:
         " --weights {output.weights} --record {output.record} --history {output.history}"
         " --batch {resources.batch} --processes {resources.processes} --threads {threads}"
         " --adopt {resources.adopt} --time-limit {resources.time_limit} > {log} 2>&1"
+
+
+rule take:
+    """Weights that someone has trained before are scored like those trained here."""
+    input:
+        file=lambda wildcards: CONFIG.models[wildcards.model].weights,
+        volumes=rules.pack.output.array,
+    output:
+        weights="<results>/models/{dataset}/{size}/{model}/weights.safetensors",
+        record="<results>/models/{dataset}/{size}/{model}/run.json",
+        history="<results>/models/{dataset}/{size}/{model}/training.jsonl",
+    log:
+        "<results>/logs/take/{dataset}/{size}/{model}.log",
+    benchmark:
+        "<results>/benchmarks/take/{dataset}/{size}/{model}.tsv"
+    wildcard_constraints:
+        model=any_of(TAKEN),
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=30,
+    params:
+        recipe=recipe(plan.train_recipe, "model", "size"),
+        code=lambda wildcards: code("take", CONFIG.models[wildcards.model].generator),
+    shell:
+        "python -m prdit take --recipe {params.recipe:q} --file {input.file:q}"
+        " --volumes {input.volumes} --weights {output.weights} --record {output.record}"
+        " --history {output.history} > {log} 2>&1"

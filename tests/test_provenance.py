@@ -57,7 +57,10 @@ WALLS = {
     "diffusion": ("prdit.models", "prdit.diffusion"),
     "data": ("prdit.data",),
     "training": ("prdit.training", "prdit.generators", "prdit.diffusion.noise", "prdit.data.store"),
-    "generators": ("prdit.generators", "prdit.models", "prdit.diffusion", "prdit.data.volume"),
+    "generators": (
+        *("prdit.generators", "prdit.models", "prdit.diffusion"),
+        *("prdit.data.volume", "prdit.data.store"),
+    ),
     "metrics": ("prdit.metrics", "prdit.data", "prdit.diffusion.noise"),
     "critic": (
         *("prdit.critic", "prdit.training", "prdit.generators.base", "prdit.diffusion.noise"),

@@ -79,4 +79,6 @@ class Figures(Entry):
     predictor_steps: Selection | None = Field(None, description="As Figures 7 to 9: one row per k.")
     samplers: Selection | None = Field(None, description="As Figure 10: noise-only samplers.")
     components: Selection | None = Field(None, description="The ablations of Table 4.")
-    high_resolution: Selection | None = Field(None, description="As Figures 11 and 14.")
+    rivals: Selection | None = Field(None, description="As Figure 5.")
+    rivals_high_resolution: Selection | None = Field(None, description="As Figure 14.")
+    high_resolution: Selection | None = Field(None, description="As Figure 11.")

@@ -9,10 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from prdit.errors import UserError
 
 if TYPE_CHECKING:
     from prdit.config import Model, Sampler
@@ -79,6 +82,17 @@ class Generator(Trainable):
     @abstractmethod
     def start_from(self, trained: Generator) -> None:
         """Take over what an earlier training left; raises UserError if it does not fit."""
+
+    def from_authors(self, state: dict[str, Any], file: Path) -> dict[str, Tensor]:  # noqa: ARG002
+        """Weights as the authors of a model published them, by the names of this network.
+
+        Raises:
+            UserError: they do not fit, or nobody knows how to read them.
+        """
+        raise UserError(
+            f"{file} is no weights file of this package, and this generator knows no other kind;"
+            " for PRDiT's released checkpoints use `python -m prdit convert`"
+        )
 
     @abstractmethod
     def drawing(self, sampler: Sampler) -> Draw:

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from prdit.generators.base import build
+from prdit.config import Sampler
+from prdit.generators.base import Generator, build
+from prdit.generators.diffusion import DiffusionGenerator
+from prdit.generators.vq_gan import VQGAN
 
 if TYPE_CHECKING:
     from prdit.config import Model
@@ -24,8 +27,9 @@ class Part:
 
     name: str
     parameters: int
-    flop: int
-    """Floating-point operations of its matrix products in one forward of one volume."""
+    flop: int | None
+    """Floating-point operations of its matrix products where one volume passes through it once;
+    None of a rival's, which are counted together."""
 
 
 def describe(entry: Model, size: int, base: Model | None = None) -> list[Part]:
@@ -34,17 +38,31 @@ def describe(entry: Model, size: int, base: Model | None = None) -> list[Part]:
     One multiply-add is two operations; only matrix products count. Nothing is allocated.
     """
     with torch.device("meta"):
-        network = build(entry, size, base).network
-        x, t = torch.empty(1, 1, size, size, size), torch.empty(1)
-        counter = FlopCounterMode(display=False)
-        with counter, torch.no_grad():
-            network(x, t)
+        generator = build(entry, size, base)
+    network, counter = generator.network, FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        once(generator, size)
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     parts = [
         Part(name, parameters(part), within(counts, f"{type(network).__name__}.{name}"))
         for name, part in network.named_children()
     ]
+    if not isinstance(generator, DiffusionGenerator):
+        parts = [Part(part.name, part.parameters, None) for part in parts]
     return [*parts, Part("all", parameters(network), counter.get_total_flops())]
+
+
+def once(generator: Generator, size: int) -> None:
+    """Let one volume pass: of PRDiT, through its network; of a rival, drawn in one step."""
+    meta = torch.device("meta")
+    if isinstance(generator, DiffusionGenerator):
+        x = torch.empty(1, 1, size, size, size, device=meta)
+        generator.network(x, torch.empty(1, device=meta))
+    elif isinstance(generator, VQGAN):
+        generator.passed(torch.empty(1, 1, size, size, size, device=meta))
+    else:
+        draw = generator.drawing(Sampler(kind="own", steps=1))
+        draw(torch.zeros(1, dtype=torch.int64, device=meta), 0)
 
 
 def within(counts: dict[str, int], part: str) -> int:
@@ -59,10 +77,15 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
+def gflop(flop: int | None) -> str:
+    """In a column of 18 characters."""
+    return " " * 18 if flop is None else f"{flop / 1e9:18.1f}"
+
+
 def in_words(name: str, size: int, parts: list[Part]) -> str:
     """The parts as lines of text, then what memory the model needs."""
     lines = [f"{name} at {size}^3", f"{'part':12} {'parameters':>14} {'GFLOP per forward':>18}"]
-    lines += [f"{p.name:12} {p.parameters:14,} {p.flop / 1e9:18.1f}" for p in parts]
+    lines += [f"{p.name:12} {p.parameters:14,} {gflop(p.flop)}" for p in parts]
     total = parts[-1].parameters
     lines.append(f"weights: {total * 4 / 2**20:.0f} MiB in float32, half of that in bfloat16")
     lines.append(

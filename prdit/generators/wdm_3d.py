@@ -6,7 +6,9 @@ docs/rivals.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -65,6 +67,21 @@ class WDM3D(Generator):
         eps = normal(seed, purpose, index, tuple(bands.shape[1:]))
         found = self.network(self.schedule.diffuse(bands, eps, t), t)
         return {"loss": (found - bands).square().mean()}
+
+    def from_authors(self, state: dict[str, Any], file: Path) -> dict[str, Tensor]:
+        """By order and shape: names are theirs, but the order of layers is the same."""
+        wanted = self.network.state_dict()
+        theirs = [(name, value) for name, value in state.items() if isinstance(value, Tensor)]
+        for (name, mine), (its_name, its) in zip_longest(
+            wanted.items(), theirs, fillvalue=("nothing", torch.empty(0))
+        ):
+            if mine.numel() != its.numel() or mine.squeeze().shape != its.squeeze().shape:
+                raise UserError(
+                    f"{file} does not fit: where {name} {tuple(mine.shape)} is due, it has"
+                    f" {its_name} {tuple(its.shape)}; look at `base` and `multiples`"
+                )
+        pairs = zip(wanted.items(), theirs, strict=True)
+        return {name: its.float().reshape(mine.shape) for (name, mine), (_, its) in pairs}
 
     def drawing(self, sampler: config.Sampler) -> Draw:
         plan = self.schedule.ancestral(sampler.steps, "beta")

@@ -86,6 +86,21 @@ def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generat
     return generator, {**about, "size": recipe.size}
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file is a weights file of this package."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "prdit" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def state_of(path: Path, *, raw: bool = False) -> dict[str, Tensor]:
+    """The tensors of a weights file: averaged, or as trained."""
+    with safe_open(path, framework="pt") as file:
+        return _chosen({name: file.get_tensor(name) for name in file.keys()}, raw=raw)  # noqa: SIM118
+
+
 def told(path: Path) -> dict[str, Any]:
     """What a weights file says of the volumes of its generator: size, window, spacing_mm."""
     with safe_open(path, framework="pt") as file:

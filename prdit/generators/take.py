@@ -1,0 +1,77 @@
+"""Weights that were trained elsewhere, as a step of the workflow: in place of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from prdit.data.store import Store, open_store
+from prdit.errors import UserError
+from prdit.files import atomic, sha256, write_json
+from prdit.generators import weights as weights_file
+from prdit.generators.base import Generator, build
+from prdit.generators.convert import read
+from prdit.recipes import TrainRecipe
+
+
+def run(
+    recipe: TrainRecipe, *, file: Path, volumes: Path, weights: Path, record: Path, history: Path
+) -> None:
+    """Put the weights of `file` where a training would have put its own.
+
+    Args:
+        file: of this package (.safetensors), or as the authors of a model published it.
+        volumes: the data set's packed array: what is drawn will be in its window.
+        weights: to write.
+        record: JSON to write: status (taken), sha256 of both files.
+        history: to write, empty: nothing is known of the training.
+
+    Raises:
+        UserError: the file cannot be read, or does not fit the model or the data set.
+    """
+    store = open_store(volumes)
+    generator = build(recipe.model, recipe.size, recipe.base)
+    about = {
+        "window": store.window,
+        "nominal_hu": True,
+        "spacing_mm": store.spacing_mm,
+        "cohort": store.cohort,
+        "taken_from": sha256(file),
+    }
+    averaged, raw = chosen(file, generator, recipe, store)
+    weights_file.fit(generator, averaged, file)
+    weights_file.save(weights, averaged, raw, recipe, about)
+    with atomic(history) as unfinished:
+        unfinished.touch()
+    told = {"status": "taken", "sha256": sha256(weights), "taken_from": about["taken_from"]}
+    write_json(record, {**told, "file": str(file), "cohort": store.cohort})
+
+
+def chosen(
+    file: Path, generator: Generator, recipe: TrainRecipe, store: Store
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The averaged weights and those as trained, by the names of the generator's network."""
+    if not weights_file.is_one(file):
+        state = generator.from_authors(read(file), file)
+        return state, state
+    about = weights_file.told(file)
+    made = {key: about.get(key) for key in ("size", "spacing_mm", "window")}
+    here: dict[str, Any] = {
+        "size": recipe.size,
+        "spacing_mm": store.spacing_mm,
+        "window": list(store.window),
+    }
+    if made != here:
+        raise UserError(
+            f"{file} makes volumes of {in_words(made)}, but this data set's are of"
+            f" {in_words(here)}; change the data set's grid and window, or the size"
+        )
+    return weights_file.state_of(file), weights_file.state_of(file, raw=True)
+
+
+def in_words(made: dict[str, Any]) -> str:
+    """Size, spacing and window as a phrase."""
+    low, high = made["window"]
+    return f"{made['size']}^3 voxels of {made['spacing_mm']:g} mm, {low:g} to {high:g} HU"
