@@ -10,7 +10,7 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 from prdit import recipes
-from prdit.config import Backbone, Config, Entry, Selection
+from prdit.config import Backbone, Config, Entry, Model, Selection
 from prdit.shards import extent, numbered
 
 TIMES = "table_6"
@@ -149,6 +149,18 @@ def feature_weights(config: Config) -> list[str]:
     """Files of weights of feature networks."""
     networks = (config.evaluation, config.evaluation.beside)
     return sorted({one.weights for one in networks if one is not None and one.weights})
+
+
+def perceptual_weights(model: Model) -> list[str]:
+    """Files of weights of the network that a training compares images by, if it does."""
+    folder = getattr(model, "perceptual", None)
+    return [f"{folder}/{name}" for name in ("vgg16-397923af.pth", "lpips_vgg.pth") if folder]
+
+
+def published_weights(config: Config) -> list[str]:
+    """All files of weights that others have published."""
+    compared = {path for model in config.models.values() for path in perceptual_weights(model)}
+    return sorted({*feature_weights(config), *compared})
 
 
 def features_recipe(config: Config) -> str:

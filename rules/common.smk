@@ -32,9 +32,6 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
-FEATURE_WEIGHTS = plan.feature_weights(CONFIG)
-
-
 pathvars:
     results=f"results/{CONFIG.name}",
     raw=CONFIG.raw_folder,

@@ -117,6 +117,27 @@ rule look_through:
         "python -m prdit look-through --recipe {params.recipe:q} --verified {output.verified} > {log} 2>&1"
 
 
+rule fetch_weights:
+    """Published weights come before any training, so that a run does not end for them."""
+    output:
+        weights=plan.published_weights(CONFIG) or ["<results>/no-weights"],
+    log:
+        "<results>/logs/fetch_weights.log",
+    benchmark:
+        "<results>/benchmarks/fetch_weights.tsv"
+    localrule: CONFIG.local_downloads
+    conda:
+        "../envs/data.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+        download=1,
+    params:
+        code=code("fetch-weights"),
+    shell:
+        "python -m prdit fetch-weights --weights {output.weights} > {log} 2>&1"
+
+
 rule preprocess:
     """Volumes stay in HU, so that another window costs no resampling."""
     input:

@@ -1,28 +1,8 @@
-rule feature_weights:
-    """A feature network's weights come before any training, so that a run does not end for them."""
-    output:
-        weights=FEATURE_WEIGHTS or ["<results>/no-feature-weights"],
-    log:
-        "<results>/logs/feature_weights.log",
-    benchmark:
-        "<results>/benchmarks/feature_weights.tsv"
-    conda:
-        "../envs/data.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=60,
-        download=1,
-    params:
-        code=code("feature-weights"),
-    shell:
-        "python -m prdit feature-weights --weights {output.weights} > {log} 2>&1"
-
-
 rule features_real:
     """Real features are taken once and serve every score of a data set."""
     input:
         real=rules.pack.output.array,
-        weights=FEATURE_WEIGHTS,
+        weights=plan.feature_weights(CONFIG),
     output:
         features="<results>/scores/{dataset}/{size}/real.npz",
     log:
@@ -48,7 +28,7 @@ rule features:
     """Features of a set of samples, stored once for all metrics."""
     input:
         cards=collect(rules.sample.output.card, portion=plan.portions(CONFIG), allow_missing=True),
-        weights=FEATURE_WEIGHTS,
+        weights=plan.feature_weights(CONFIG),
     output:
         features="<results>/scores/{dataset}/{size}/{model}/{sampler}/seed{seed}.npz",
     log:

@@ -59,6 +59,9 @@ class VQGAN(Trained):
     dimensions: int = Field(8, ge=1, description="Numbers of a vector.")
     discriminator_width: int = Field(64, ge=1, description="Channels of the first convolution.")
     discriminators_from: int = Field(10_000, ge=0, description="Volumes seen before they count.")
+    perceptual: str | None = Field(
+        None, description="Folder of VGG16's and LPIPS's weights; null: no perceptual loss."
+    )
 
     def misfit(self, name: str, size: int) -> str | None:
         """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""

@@ -6,6 +6,7 @@ differs: see docs/rivals.md.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
@@ -17,14 +18,16 @@ from prdit.diffusion.noise import seeded, uniform
 from prdit.errors import UserError
 from prdit.generators.base import Generator, Update
 from prdit.generators.frozen import frozen
+from prdit.models import perceptual
 from prdit.models.vq_gan import FirstStage, patch_discriminator, places
 
 if TYPE_CHECKING:
     from prdit import config
 
 BETAS = (0.5, 0.9)
-LIKENESS, COMMITMENT, MATCHING = 4.0, 0.25, 4.0
-"""Weights of the L1 distance, of latents that keep to their vectors, and of matching features."""
+LIKENESS, COMMITMENT, PERCEPTUAL, MATCHING = 4.0, 0.25, 4.0, 4.0
+"""Weights of the L1 distance, of latents that keep to their vectors, of how unlike slices look, and
+of the discriminators' features that are to match."""
 
 
 class Networks(nn.Module):
@@ -45,6 +48,7 @@ class VQGAN(Generator):
 
     def __init__(self, entry: config.VQGAN) -> None:
         self.entry, self.seed = entry, entry.training.seed
+        self.compared: perceptual.Perceptual | None = None
         with seeded(self.seed, "VQ-GAN"):
             self.network = Networks(entry)
 
@@ -74,6 +78,7 @@ class VQGAN(Generator):
         with frozen(self.network.of_slices), frozen(self.network.of_volumes):
             deceived, matching = self.deceived(x0, again, index)
         loss = LIKENESS * likeness + COMMITMENT * commitment + deceived + MATCHING * matching
+        loss = loss + PERCEPTUAL * self.unlike(x0, again, index)
         counts, sums = self.network.first.codebook.used(h.detach())
         return {
             "loss": loss,
@@ -102,6 +107,15 @@ class VQGAN(Generator):
                 matching = matching + (weight * unlike).mean()
         return loss, matching
 
+    def unlike(self, x0: Tensor, again: Tensor, index: Tensor) -> Tensor:
+        """How unlike a slice of each volume looks; 0 if it was not asked for."""
+        if self.entry.perceptual is None:
+            return x0.new_zeros(())
+        if self.compared is None:
+            self.compared = perceptual.load(Path(self.entry.perceptual)).to(x0.device)
+        found: Tensor = self.compared(self.slices(again, index), self.slices(x0, index)).mean()
+        return found
+
     def judged(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Hinge loss of the discriminators."""
         with torch.no_grad():
@@ -117,13 +131,17 @@ class VQGAN(Generator):
         self, x0: Tensor, again: Tensor, index: Tensor
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
         """What each stage of each discriminator gives for x0 and for volumes made again."""
-        where = (uniform(self.seed, "slice", index) * x0.shape[2]).long()
-        volume = torch.arange(len(x0), device=x0.device)
-        slices, volumes = self.network.of_slices, self.network.of_volumes
+        of_slices, of_volumes = self.network.of_slices, self.network.of_volumes
+        one, two = self.slices(x0, index), self.slices(again, index)
         return [
-            (stages(slices, x0[volume, :, where]), stages(slices, again[volume, :, where])),
-            (stages(volumes, x0), stages(volumes, again)),
+            (stages(of_slices, one), stages(of_slices, two)),
+            (stages(of_volumes, x0), stages(of_volumes, again)),
         ]
+
+    def slices(self, x: Tensor, index: Tensor) -> Tensor:
+        """A random axial slice of each volume, the same for the same number: [B, 1, S, S]."""
+        where = (uniform(self.seed, "slice", index) * x.shape[2]).long()
+        return x[torch.arange(len(x), device=x.device), :, where]
 
     def weight(self, index: Tensor) -> Tensor:
         """1 once discriminators count, 0 before: [B]."""
