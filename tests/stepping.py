@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prdit.config import PRDiT, Training
+from prdit.config import Model, PRDiT, Training
 from prdit.data.store import FULL
 from prdit.generators.base import Generator
 from prdit.machine.processes import Processes
@@ -47,15 +47,15 @@ ENTRY = PRDiT(
 )
 
 
-def chests() -> torch.Tensor:
+def chests(size: int = 8) -> torch.Tensor:
     """Smooth blobs: something that can be learnt in a few steps."""
-    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, 8)] * 3, indexing="ij")
+    z, y, x = torch.meshgrid(*[torch.linspace(-1, 1, size)] * 3, indexing="ij")
     return torch.stack([1 - 2 * ((z**2 + y**2 + x**2) / r).clamp(max=1) for r in (1.0, 1.5, 2.0)])
 
 
-def store(folder: Path) -> Path:
-    array = folder / "8.npy"
-    np.save(array, (chests().numpy() * FULL).astype("<i2"))
+def store(folder: Path, size: int = 8) -> Path:
+    array = folder / f"{size}.npy"
+    np.save(array, (chests(size).numpy() * FULL).astype("<i2"))
     digest = hashlib.sha256(array.read_bytes()).hexdigest()
     about = {
         "series": ["1", "2", "3"],
@@ -70,12 +70,12 @@ def store(folder: Path) -> Path:
     return array
 
 
-def arguments(folder: Path, **changes: Any) -> dict[str, Any]:
+def arguments(folder: Path, *, size: int = 8, **changes: Any) -> dict[str, Any]:
     """What `run` is told, but for the recipe, of a training in a folder of its own."""
     folder.mkdir(exist_ok=True)
     about: dict[str, Any] = {
         "code": "as it is",
-        "volumes": store(folder),
+        "volumes": store(folder, size),
         "start_from": None,
         "weights": folder / "weights.safetensors",
         "record": folder / "run.json",
@@ -87,9 +87,12 @@ def arguments(folder: Path, **changes: Any) -> dict[str, Any]:
     return about | changes
 
 
-def trained(folder: Path, entry: PRDiT = ENTRY, **changes: Any) -> Path:
+def trained(
+    folder: Path, entry: Model = ENTRY, *, size: int = 8, base: Model | None = None, **changes: Any
+) -> Path:
     """Weights of a training in a folder of its own."""
-    run(TrainRecipe(model=entry, size=8), **arguments(folder, **changes))
+    recipe = TrainRecipe(model=entry, size=size, base=base)
+    run(recipe, **arguments(folder, size=size, **changes))
     return folder / "weights.safetensors"
 
 

@@ -19,6 +19,7 @@ from prdit.report.markdown import in_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = load_file(ROOT / "config" / "paper.yaml")
+AGAINST_RIVALS = ["HA-GAN", "3D-LDM", "WDM-3D", "PRDiT-4L", "PRDiT-8L", "PRDiT-12L"]
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +73,8 @@ def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
 
 def test_table_1(tmp_path: Path) -> None:
     frame, text = make_table(tmp_path, "table_1")
-    assert frame["Row"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L", "Real data"]
-    first = frame.iloc[0]
+    assert frame["Row"].tolist() == [*AGAINST_RIVALS, "Real data"]
+    first = frame.set_index("Row").loc["PRDiT-4L"]
     assert first["FID x10^3"] == pytest.approx(2.0)  # the mean of 1, 2 and 3
     assert first["FID x10^3 std"] == pytest.approx(1.0)
     assert (first["paper FID x10^3"], first["paper MMD std"]) == (2.04, 0.009)
@@ -82,7 +83,7 @@ def test_table_1(tmp_path: Path) -> None:
     paper = "2.04 ± 0.18 | 0.1852 ± 0.0090 | 1.23 ± 0.08"
     beside = "3.00 ± 0.00 | 4.00 ± 0.00 | 50 ± 0 | 50 ± 0 | 3 | 1000 | 1000"
     assert f"{ours} {paper} | {beside} |" in text
-    assert frame["W-score"].tolist()[:3] == [0.5, 0.5, 1.0]
+    assert frame["W-score"].tolist()[:6] == [2.0, 2.0, 0.5, 0.5, 0.5, 1.0]
     assert "†" not in text
     assert "not with the paper's" not in text
 
@@ -100,7 +101,7 @@ def test_table_4(tmp_path: Path) -> None:
 
 def test_table_11(tmp_path: Path) -> None:
     frame, text = make_table(tmp_path, "table_11")
-    assert frame["Row"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L"]
+    assert frame["Row"].tolist() == AGAINST_RIVALS
     found = frame.set_index("Row")
     assert found.loc["PRDiT-12L", "PRDiT-4L"] == pytest.approx(-math.log(2))  # first by name
     assert found.loc["PRDiT-4L", "PRDiT-12L"] == pytest.approx(math.log(2))
@@ -134,9 +135,10 @@ def test_table_5_is_in_hundredths(tmp_path: Path) -> None:
 
 def test_table_6_is_in_seconds_of_a_device(tmp_path: Path) -> None:
     frame, text = make_table(tmp_path, "table_6")
-    assert frame["Row"].tolist() == ["PRDiT-4L", "PRDiT-8L", "PRDiT-12L"]
-    assert frame["seconds per volume"].tolist() == [5.0] * 3
-    assert frame["paper seconds per volume"].tolist() == [11.459, 18.3414, 21.9311]
+    assert frame["Row"].tolist() == AGAINST_RIVALS
+    assert frame["seconds per volume"].tolist() == [5.0] * 6
+    paper = [0.0102, 26.0518, 34.6328, 11.459, 18.3414, 21.9311]
+    assert frame["paper seconds per volume"].tolist() == paper
     line = "| PRDiT-4L | 128^3 | 5.0000 ± 1.0000 | 11.4590 ± 1.1665 | 3 | a GPU | bfloat16 |"
     assert line in text
     assert "one device" in text
@@ -160,8 +162,8 @@ def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
 
 def test_nothing_is_scored_twice() -> None:
     found = plan.scored(PAPER)
-    # Table 1: 9. Table 2: 1. Table 3: 1 more. Table 4: 3 variants, 3 k. Table 5: 7. Table 8: 1.
-    assert len(found) == len(set(found)) == 25
+    # Table 1: 18. Table 2: 4. Table 3: 1 more. Table 4: 3 variants, 3 k. Table 5: 7. Table 8: 1.
+    assert len(found) == len(set(found)) == 37
 
 
 def test_portions_cover_all_samples_once() -> None:
