@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -106,5 +107,10 @@ def build(entry: Model, size: int, base: Model | None = None) -> Generator:
         base: entry of the model of another kind that it builds on, if it does.
     """
     module = import_module(f"prdit.generators.{entry.generator}")
-    generator: Generator = module.build(entry, size, base)
+    try:
+        generator: Generator = module.build(entry, size, base)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ["settings", *first["loc"]]))
+        raise UserError(f"{where} of {entry.generator}: {first['msg']}") from None
     return generator
