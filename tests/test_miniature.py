@@ -111,8 +111,6 @@ RIVALS = {"HA-GAN": ("one-pass", 3), "3D-LDM": ("ancestral", 3), "WDM-3D": ("anc
 def test_a_rival_draws_nearer_to_real_volumes_than_untrained(rival: str, dataset: str) -> None:
     """By the same features; of 3D-LDM, the second phase is untrained: the first is its base."""
     sampler, times = RIVALS[rival]
-    folder = RESULTS / "models" / dataset / "16" / rival
-    trained, _ = weights.load(folder / "weights.safetensors")
     fresh = build(CONFIG.models[rival], 16, CONFIG.base(rival))
     if rival == "3D-LDM":
         fresh.start_from(trained_base(dataset))
