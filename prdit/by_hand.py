@@ -75,13 +75,19 @@ def describe(words: Sequence[str]) -> None:
     parser.add_argument("model", help="name of a model in the config")
     parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
     parser.add_argument("--size", type=int, default=128, help="edge of the volumes (128)")
+    parser.add_argument("--dataset", help="where models differ between data sets")
     arguments = parser.parse_args(words)
-    from prdit.config.checks import check_model
+    from prdit.config.checks import check_model, suggest
     from prdit.config.file import load_file
     from prdit.generators.describe import describe as parts
     from prdit.generators.describe import in_words
 
     config, name, size = load_file(arguments.config), arguments.model, arguments.size
+    if arguments.dataset is not None:
+        if arguments.dataset not in config.datasets:
+            near = suggest(arguments.dataset, config.datasets)
+            raise UserError(f"the data set '{arguments.dataset}' is not defined{near}")
+        config = config.on(arguments.dataset)
     try:
         check_model(config, name, size)
     except ValueError as error:

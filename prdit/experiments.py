@@ -118,9 +118,10 @@ def portions(config: Config) -> list[str]:
     return numbered(config.sampling.volumes, config.sampling.volumes_per_job)
 
 
-def train_recipe(config: Config, model: str, size: str) -> str:
-    """Recipe of the training of a model."""
-    entry, base = config.models[model], config.base(model)
+def train_recipe(config: Config, dataset: str, model: str, size: str) -> str:
+    """Recipe of the training of a model on a data set."""
+    there = config.on(dataset)
+    entry, base = there.models[model], there.base(model)
     return _json(recipes.TrainRecipe(model=entry, size=int(size), base=base))
 
 

@@ -27,7 +27,7 @@ from prdit.config.data import (
     Zenodo,
 )
 from prdit.config.entry import Entry, Name
-from prdit.config.models import Model, PRDiT, PRDiTRefined, Sampler
+from prdit.config.models import Model, PRDiT, PRDiTRefined, Sampler, on_dataset
 from prdit.config.rivals import HAGAN, LDM3D, VQGAN, WDM3D, Own
 from prdit.config.selections import Figures, Row, Selection, Shown, Tables
 from prdit.config.training import Critic, Training
@@ -137,6 +137,11 @@ class Config(Entry):
                 if selection is not None:
                     found[f"{group}.{key}"] = selection
         return found
+
+    def on(self, dataset: str) -> Config:
+        """The same, with models as they are on a data set."""
+        models = {name: on_dataset(model, dataset) for name, model in self.models.items()}
+        return self.model_copy(update={"models": models})
 
     def start_size(self, name: str, size: int) -> int:
         """Edge of the volumes that a model's start_from makes, if the model itself makes `size`."""

@@ -37,10 +37,23 @@ def check(config: Config) -> None:
     for name, model in config.models.items():
         if model.start_from is not None:
             _known(f"models.{name}.start_from", model.start_from, config.models)
-    for name in config.models:
-        _check_chain(config, name)
+    for dataset in ["", *config.datasets]:
+        there = _on(config, dataset)
+        for name in there.models:
+            _check_chain(there, name)
     for where, selection in config.selections().items():
         _check_selection(config, where, selection)
+
+
+def _on(config: Config, dataset: str) -> Config:
+    """The config as it is on a data set, or as it is written."""
+    for name, model in config.models.items():
+        for other in model.per_dataset:
+            _known(f"models.{name}.per_dataset", other, config.datasets)
+    try:
+        return config.on(dataset)
+    except ValueError as error:
+        raise ValueError(f"models on {dataset}: {error}") from None
 
 
 def check_model(config: Config, name: str, size: int) -> None:
@@ -129,8 +142,9 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
         _known(f"{where}.rows.{row.label}.sampler", row.sampler, config.samplers)
         for dataset in selection.datasets:
             _check_pools(where, row.size, dataset, config.datasets[dataset].grid.size)
-        _check_tiles(config, where, row.size, row.model)
-        _check_steps(config, where, row)
+            there = config.on(dataset)
+            _check_tiles(there, where, row.size, row.model)
+            _check_steps(there, where, row)
 
 
 def _check_critic(where: str, selection: Selection) -> None:

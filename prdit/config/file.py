@@ -38,12 +38,33 @@ def load_file(path: Path) -> Config:
 
 
 def _without_nothing(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without named entries that are null: a config laid over another removes them so."""
-    kept = dict(raw)
+    """The same without named entries that are null: a config laid over another removes them so.
+
+    A data set that is removed is removed wherever it is named.
+    """
+    kept, without = dict(raw), set()
     for group in ("datasets", "models", "samplers"):
         if isinstance(entries := raw.get(group), Mapping):
             kept[group] = {name: entry for name, entry in entries.items() if entry is not None}
+            if group == "datasets":
+                without = {*entries} - {*kept[group]}
+    for group in ("models", "tables", "figures"):
+        if without and isinstance(entries := kept.get(group), Mapping):
+            kept[group] = {name: _off(entry, without) for name, entry in entries.items()}
     return kept
+
+
+def _off(entry: Any, datasets: set[str]) -> Any:
+    """A model, table or figure that knows nothing of these data sets; null if nothing is left."""
+    if not isinstance(entry, Mapping):
+        return entry
+    off = dict(entry)
+    if isinstance(mine := entry.get("per_dataset"), Mapping):
+        off["per_dataset"] = {name: value for name, value in mine.items() if name not in datasets}
+    if isinstance(entry.get("datasets"), list):
+        off["datasets"] = [name for name in entry["datasets"] if name not in datasets]
+        return off if off["datasets"] or not entry["datasets"] else None
+    return off
 
 
 SENTENCES = {

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from math import lcm
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from prdit.config.entry import Entry, Name
 from prdit.config.rivals import HAGAN, LDM3D, VQGAN, WDM3D, Own
@@ -128,6 +135,38 @@ Model = Annotated[
     | Annotated[Own, Tag("own")],
     Discriminator(_generator),
 ]
+
+
+FIXED = ("generator", "start_from", "weights", "per_dataset")
+"""What a model has in common on all data sets."""
+
+
+def on_dataset(model: Model, dataset: str) -> Model:
+    """A model as it is on a data set. Raises ValueError if it cannot be so."""
+    changes = model.per_dataset.get(dataset)
+    if changes is None:
+        return model
+    for key in FIXED:
+        if key in changes:
+            raise ValueError(f"{key} is the same on all data sets; name another model instead")
+    told = _merged(model.model_dump(exclude_unset=True), changes)
+    try:
+        return TypeAdapter[Model](Model).validate_python(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"][1:]))
+        raise ValueError(f"{where}: {first['msg']}") from None
+
+
+def _merged(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes laid over, mappings within them too."""
+    over = {
+        key: _merged(told[key], value)
+        if isinstance(value, dict) and isinstance(told.get(key), dict)
+        else value
+        for key, value in changes.items()
+    }
+    return {**told, **over}
 
 
 class Sampler(Entry):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from prdit.config.entry import Entry
+from prdit.config.entry import Entry, Name
 
 
 class Training(Entry):
@@ -41,6 +41,9 @@ class Trained(Entry):
     training: Training = Field(UNTRAINED, description="Needed unless weights are given.")
     weights: str | None = Field(
         None, description="File to take instead of training: of this package, or its authors'."
+    )
+    per_dataset: dict[Name, dict[str, Any]] = Field(
+        default={}, exclude=True, description="By data set: what is different there, as here."
     )
 
     @model_validator(mode="after")
