@@ -22,6 +22,7 @@ rule all:
     input:
         collect(rules.table.output, table=plan.tables(CONFIG)),
         rules.all_metrics.output if plan.scored(CONFIG) else [],
+        rules.settings.output if CONFIG.tables.table_1 else [],
         [collect(rules.closest.output, dataset=d, size=n) for d, n in plan.scored_sizes(CONFIG)],
         [collect(rules.figure.output, figure=f, dataset=d) for f, d in plan.figures(CONFIG)],
         collect(rules.quality.output.page, dataset=CONFIG.datasets),

@@ -10,7 +10,17 @@ from itertools import combinations, product
 from typing import NamedTuple
 
 from prdit import recipes
-from prdit.config import Backbone, Config, Entry, Model, Selection
+from prdit.config import (
+    Backbone,
+    Config,
+    Dataset,
+    Entry,
+    ImagingDataCommons,
+    Model,
+    PRDiT,
+    Selection,
+    Zenodo,
+)
 from prdit.shards import extent, numbered
 
 TIMES = "table_6"
@@ -104,7 +114,7 @@ def timed(config: Config) -> list[Sampled]:
 
 def _of_tables(config: Config, names: list[str]) -> list[Sampled]:
     chosen = config.selections()
-    found = [sampled(chosen[f"tables.{name}"]) for name in names]
+    found = [sampled(chosen[f"tables.{name}"]) for name in names if f"tables.{name}" in chosen]
     return sorted({one for some in found for one in some})
 
 
@@ -220,14 +230,43 @@ def table_recipe(config: Config, table: str) -> str:
     return _json(
         recipes.TableRecipe(
             table=table,
-            datasets={name: (one.label, one.published) for name, one in chosen.items()},
+            datasets={name: _shown(one) for name, one in chosen.items()},
             rows=selection.shown(),
             seeds=selection.seeds,
             floor=FLOOR,
             anchor={row.label: row for row in selection.shown()}.get(selection.anchor or ""),
             critics=selection.critics,
+            trainings={row.label: chain(config, row.model, row.size) for row in selection.shown()},
         )
     )
+
+
+def settings_recipe(config: Config) -> str:
+    """Recipe of the tables of settings."""
+    found = {}
+    for dataset, size, name in sorted({one[:3] for one in _of_tables(config, ["table_1"])}):
+        for _, part in chain(config, name, size):
+            found[dataset, part] = config.on(dataset).models[part]
+    prdits = [model for model in found.values() if isinstance(model, PRDiT)]
+    return _json(recipes.SettingsRecipe(models=sorted(prdits, key=lambda m: (m.width, m.depth))))
+
+
+def _shown(dataset: Dataset) -> recipes.ShownData:
+    papers = isinstance(dataset.source, (ImagingDataCommons, Zenodo))
+    return recipes.ShownData(label=dataset.label, published=dataset.published, papers=papers)
+
+
+def chain(config: Config, model: str, size: int) -> list[tuple[int, str]]:
+    """Size and model of each training that a model builds on, the first first, and its own."""
+    start = config.models[model].start_from
+    before = chain(config, start, config.start_size(model, size)) if start else []
+    return [*before, (size, model)]
+
+
+def trained(config: Config) -> list[tuple[str, int, str]]:
+    """(data set, size, model) of every training that a table shows, once each."""
+    shown = {one[:3] for one in (*scored(config), *timed(config))}
+    return sorted({(d, n, m) for d, size, model in shown for n, m in chain(config, model, size)})
 
 
 def figure_recipe(config: Config, figure: str, dataset: str) -> str:

@@ -19,6 +19,7 @@ from prdit.config import (
     Nifti,
     Npz,
     Phantom,
+    PRDiT,
     Sampler,
     Shown,
     Split,
@@ -154,12 +155,21 @@ class CriticRecipe(Entry):
     critic: Critic
 
 
+class ShownData(Entry):
+    """A data set as tables show it."""
+
+    label: str
+    published: str | None
+    """Its key among the published numbers."""
+    papers: bool
+    """Whether its scans are those of the paper."""
+
+
 class TableRecipe(Entry):
     """What a table shows."""
 
     table: str
-    datasets: dict[str, tuple[str, str | None]]
-    """Label of each data set, and its key among the published numbers."""
+    datasets: dict[str, ShownData]
     rows: list[Shown]
     seeds: list[int]
     floor: str
@@ -167,6 +177,14 @@ class TableRecipe(Entry):
     anchor: Shown | None = None
     """The row that W-scores are ratios to."""
     critics: list[int] = Field(default=[])
+    trainings: dict[str, list[tuple[int, str]]] = Field(default={})
+    """Size and model of each training that a row builds on, by its label; its own is last."""
+
+
+class SettingsRecipe(Entry):
+    """Every PRDiT that Table 1 shows, on each of its data sets, and what it starts from."""
+
+    models: list[PRDiT]
 
 
 class QualityRecipe(Entry):

@@ -24,6 +24,31 @@ rule scores:
         "python -m prdit scores --scores {input} --table {output.table} > {log} 2>&1"
 
 
+rule costs:
+    """Hours come from the trainings' own records, which sum over all attempts."""
+    input:
+        [
+            path
+            for dataset, size, model in plan.trained(CONFIG)
+            for path in collect(rules.train.output.record, dataset=dataset, size=size, model=model)
+        ],
+    output:
+        table="<results>/costs.csv",
+    log:
+        "<results>/logs/costs.log",
+    benchmark:
+        "<results>/benchmarks/costs.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("costs"),
+    shell:
+        "python -m prdit costs --records {input} --table {output.table} > {log} 2>&1"
+
+
 rule critics:
     """What all critics found, in one tidy file."""
     input:
@@ -66,19 +91,47 @@ rule all_metrics:
         "python -m prdit all-metrics --scores {input.scores} --markdown {output.markdown} > {log} 2>&1"
 
 
+rule settings:
+    """Tables 9 and 10 say what was trained, not what somebody remembers."""
+    input:
+        published="config/published.yaml",
+    output:
+        stage_1="<results>/tables/table_9.md",
+        stage_2="<results>/tables/table_10.md",
+    log:
+        "<results>/logs/settings.log",
+    benchmark:
+        "<results>/benchmarks/settings.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        recipe=recipe(plan.settings_recipe),
+        code=code("settings"),
+    shell:
+        "python -m prdit settings --recipe {params.recipe:q} --published {input.published}"
+        " --stage-1 {output.stage_1} --stage-2 {output.stage_2} > {log} 2>&1"
+
+
 rule table:
     """A table of the paper, its published numbers beside ours."""
     input:
         scores=rules.scores.output.table,
         critics=rules.critics.output.table,
+        costs=rules.costs.output.table,
         published="config/published.yaml",
     output:
         csv="<results>/tables/{table}.csv",
         markdown="<results>/tables/{table}.md",
+        latex="<results>/tables/{table}.tex",
     log:
         "<results>/logs/table/{table}.log",
     benchmark:
         "<results>/benchmarks/table/{table}.tsv"
+    wildcard_constraints:
+        table=any_of(plan.tables(CONFIG)),
     conda:
         "../envs/report.yaml"
     resources:
@@ -89,7 +142,8 @@ rule table:
         code=code("table"),
     shell:
         "python -m prdit table --recipe {params.recipe:q} --scores {input.scores}"
-        " --critics {input.critics} --published {input.published} --csv {output.csv} --markdown {output.markdown} > {log} 2>&1"
+        " --critics {input.critics} --costs {input.costs} --published {input.published}"
+        " --csv {output.csv} --markdown {output.markdown} --latex {output.latex} > {log} 2>&1"
 
 
 rule figure:

@@ -13,12 +13,13 @@ import yaml
 from prdit import experiments as plan
 from prdit import shards
 from prdit.config.file import load_file
-from prdit.recipes import TableRecipe
-from prdit.report import critics, scores, tables
+from prdit.recipes import SettingsRecipe, TableRecipe
+from prdit.report import costs, critics, scores, settings, tables, verdict
 from prdit.report.markdown import in_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAPER = load_file(ROOT / "config" / "paper.yaml")
+NETWORK = "MedicalNet resnet50, resnet_50.pth"
 AGAINST_RIVALS = ["HA-GAN", "3D-LDM", "WDM-3D", "PRDiT-4L", "PRDiT-8L", "PRDiT-12L"]
 
 
@@ -33,9 +34,11 @@ def make_scores(folder: Path) -> Path:
     floors = [plan.Sampled(*one, plan.FLOOR, "-", 0) for one in plan.scored_sizes(PAPER)]
     sets = [*plan.scored(PAPER), *floors]
     for number, one in enumerate(sets):
-        card = {"network": "MedicalNet resnet50", "volumes": 1000, "reference": 1000, "cohort": "c"}
+        card = {"network": NETWORK, "volumes": 1000, "reference": 1000, "cohort": "c"}
         metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2, "fid_train": 0.003}
         metrics |= {"fid_held_out": 0.004, "copies": 50.0, "copies_by_chance": 49.5}
+        if one.size == 256 and one.model == "3D-LDM":
+            metrics, card = dict.fromkeys(metrics), card | {"oom": True}
         path = folder / f"{number}.json"
         path.write_text(json.dumps({**one._asdict(), "metrics": metrics, "card": card}))
         files.append(path)
@@ -64,28 +67,117 @@ def make_critics(folder: Path) -> Path:
 
 def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
     recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, name))
-    paths = {"csv": folder / "t.csv", "markdown": folder / "t.md"}
+    paths = {"csv": folder / "t.csv", "markdown": folder / "t.md", "latex": folder / "t.tex"}
+    paths |= {"critics": make_critics(folder), "costs": make_costs(folder)}
     published = ROOT / "config" / "published.yaml"
-    found = make_critics(folder)
-    tables.run(recipe, scores=make_scores(folder), critics=found, published=published, **paths)
+    tables.run(recipe, scores=make_scores(folder), published=published, **paths)
     return pd.read_csv(paths["csv"]), paths["markdown"].read_text()
+
+
+def make_costs(folder: Path) -> Path:
+    """Every training took an hour, but for those that lacked memory."""
+    records = []
+    for dataset, size, model in plan.trained(PAPER):
+        path = folder / dataset / str(size) / model / "run.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = {"status": "ok", "seconds": 3600.0, "device": "NVIDIA A100"}
+        if size == 256 and model in ("VQ-GAN", "3D-LDM"):
+            told = {"status": "oom"}
+        path.write_text(json.dumps(told))
+        records.append(path)
+    costs.run(records=records, table=folder / "costs.csv")
+    return folder / "costs.csv"
 
 
 def test_table_1(tmp_path: Path) -> None:
     frame, text = make_table(tmp_path, "table_1")
-    assert frame["Row"].tolist() == [*AGAINST_RIVALS, "Real data"]
-    first = frame.set_index("Row").loc["PRDiT-4L"]
+    assert frame["Row"].tolist() == [*AGAINST_RIVALS, "Real data"] * 2
+    assert frame["Data set"].unique().tolist() == ["LIDC-IDRI", "RAD-ChestCT"]
+    assert frame.loc[10, "paper FID x10^3"] == 1.92  # PRDiT-4L on RAD-ChestCT
+    first = frame.set_index("Row").iloc[:7].loc["PRDiT-4L"]
     assert first["FID x10^3"] == pytest.approx(2.0)  # the mean of 1, 2 and 3
     assert first["FID x10^3 std"] == pytest.approx(1.0)
     assert (first["paper FID x10^3"], first["paper MMD std"]) == (2.04, 0.009)
     assert first["seeds"] == 3
-    ours = "| PRDiT-4L | 128^3 | 2.00 ± 1.00 | 0.2000 ± 0.0000 | 0.50 ± 0.00 | 0 | 3 |"
+    ours = "| PRDiT-4L | 128^3 | **2.00 ± 1.00** | **0.2000 ± 0.0000** | **0.50 ± 0.00** |"
     paper = "2.04 ± 0.18 | 0.1852 ± 0.0090 | 1.23 ± 0.08"
-    beside = "3.00 ± 0.00 | 4.00 ± 0.00 | 50 ± 0 | 50 ± 0 | 3 | 1000 | 1000"
-    assert f"{ours} {paper} | {beside} |" in text
+    assert f"{ours.replace('**', '')} {paper} | -0.04 | +0.0148 | -0.73 |" in text.replace("**", "")
+    assert "| 3.00 ± 0.00 | 4.00 ± 0.00 | 50 ± 0 | 50 ± 0 | 3 | 1000 | 1000 |" in text
     assert frame["W-score"].tolist()[:6] == [2.0, 2.0, 0.5, 0.5, 0.5, 1.0]
     assert "†" not in text
-    assert "not with the paper's" not in text
+    assert "Not comparable" not in text
+
+
+def test_the_best_of_each_data_set_is_bold(tmp_path: Path) -> None:
+    frame, _ = make_table(tmp_path, "table_1")
+    frame = frame.fillna({"differs": ""})
+    frame.loc[2, "FID x10^3"] = 0.5
+    text = in_markdown(frame, "", "")
+    lines = [line for line in text.splitlines() if "**0.50 ± 1.00**" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("| LIDC-IDRI | WDM-3D |")
+    assert "FID x10^3 ↓" in text
+
+
+def test_table_2_has_costs_and_what_lacked_memory(tmp_path: Path) -> None:
+    frame, text = make_table(tmp_path, "table_2")
+    found = frame.set_index("Row")
+    assert found.loc["3D-LDM", "FID x10^3"] == found.loc["3D-LDM", "paper FID x10^3"] == "OOM"
+    assert found.loc["3D-LDM", "verdict"] == "reproduced"
+    assert found.loc["HA-GAN", "training hours"] == 1
+    assert found.loc["PRDiT-4L^256", "training hours"] == 1  # its base of 128^3 is not counted
+    assert found.loc["HA-GAN", "paper training hours"] == 140
+    assert "| OOM | OOM | - |" in text
+    found = make_table(tmp_path, "table_3")[0].set_index("Row")
+    assert found.loc["PRDiT_64^128", "training hours"] == 3  # stage 1, stage 2, refinement
+    assert found.loc["PRDiT_128 scratch", "training hours"] == 2
+
+
+def test_latex_has_every_row(tmp_path: Path) -> None:
+    make_table(tmp_path, "table_3")
+    text = (tmp_path / "t.tex").read_text()
+    assert r"PRDiT\_64\textasciicircum{}128" in text
+    assert text.count(" \\\\\n") == 1 + 2 + 1
+    assert "[2.04]" in text
+    assert not [c for c in "±↓†²" if c in text]
+
+
+VERDICTS = {
+    "reproduced": [
+        ({"x": 2.0, "x std": 0.1, "paper x": 2.2, "paper x std": 0.1}, None, []),
+        ({"x": 2.0, "paper x": 2.2}, (1.7, 2.3), []),
+        ({"x": 2.0, "paper x": 2.1}, None, []),
+        ({"x": "OOM", "paper x": "OOM"}, None, []),
+    ],
+    "not reproduced": [
+        ({"x": 2.0, "x std": 0.1, "paper x": 2.4, "paper x std": 0.1}, None, []),
+        ({"x": 2.0, "paper x": 2.2}, (1.9, 2.1), []),
+        ({"x": 2.0, "paper x": 2.3}, None, []),
+        ({"x": 2.0, "paper x": "OOM"}, None, []),
+    ],
+    "not comparable": [({"x": 2.0, "paper x": 2.0}, None, ["other data"])],
+    "": [({"x": float("nan"), "paper x": 2.0}, None, []), ({"x": 2.0}, None, ["other data"])],
+}
+
+
+@pytest.mark.parametrize("word", VERDICTS)
+def test_verdicts(word: str) -> None:
+    for cells, interval, reasons in VERDICTS[word]:
+        assert verdict.verdict(cells, "x", interval, reasons) == word
+
+
+def test_what_does_not_compare_with_the_paper_says_why(tmp_path: Path) -> None:
+    frame, _ = make_table(tmp_path, "table_1")
+    assert set(frame["verdict"].dropna()) <= {"reproduced", "not reproduced"}
+    first = pd.Series({"network": "random", "volumes": 96, "reference": 1000, "metric": "fid"})
+    first["oom"] = False
+    told = verdict.unlike(first, papers_data=False, size=16, papers_size=128)
+    assert told == [
+        "other data",
+        "16^3 voxels instead of 128^3",
+        "another feature network",
+        "96 instead of 1,000 volumes (volumes)",
+    ]
 
 
 def test_table_4(tmp_path: Path) -> None:
@@ -95,8 +187,8 @@ def test_table_4(tmp_path: Path) -> None:
     paper = [2.04, 3.27, 3.10, 41.92, 8.889, 2.173, 3.112, 4.184]
     assert frame["paper FID x10^3"].tolist()[:8] == paper
     assert frame["FID x10^3"].tolist() == [1.0] * 9
-    scores = "| k = 2 | 128^3 | 1.00 | 0.2000 | 2.17 | 0.1849 | 3.00 | 4.00 | 50 | 50 |"
-    assert f"{scores} 1 | 1000 | 1000 |" in text
+    assert "| k = 2 | 128^3 | **1.00** |" in text or "| k = 2 | 128^3 | 1.00 |" in text
+    assert "| 2.17 | 0.1849 | -1.17 | +0.0151 | not reproduced |" in text
 
 
 def test_table_11(tmp_path: Path) -> None:
@@ -116,14 +208,16 @@ def test_scores_that_do_not_compare_say_so_in_their_cells(tmp_path: Path) -> Non
     frame.loc[frame["model"] == plan.FLOOR, "network"] = "another"
     recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_1"))
     values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
-    found = pd.DataFrame(tables.rows(recipe, frame, pd.read_csv(tmp_path / "critics.csv"), values))
+    judged, spent = (pd.read_csv(tmp_path / f"{n}.csv") for n in ("critics", "costs"))
+    found = pd.DataFrame(tables.rows(recipe, frame, judged, spent, values))
     text = in_markdown(found, "", "")
-    lines = {line.split(" | ")[1]: line for line in text.splitlines() if line.startswith("| LIDC")}
+    found = [line for line in text.split("Beside")[0].splitlines() if line.startswith("| LIDC")]
+    lines = {line.split(" | ")[1]: line for line in found}
     assert "†" not in lines["PRDiT-4L"]
     assert "2.00 ± 1.00 †" in lines["PRDiT-8L"]
     assert "†" in lines["Real data"]
     assert "volumes 500 instead of 1000" in text
-    assert "network another instead of MedicalNet resnet50" in text
+    assert "network another instead of MedicalNet resnet50, resnet_50.pth" in text
 
 
 def test_table_5_is_in_hundredths(tmp_path: Path) -> None:
@@ -139,8 +233,9 @@ def test_table_6_is_in_seconds_of_a_device(tmp_path: Path) -> None:
     assert frame["seconds per volume"].tolist() == [5.0] * 6
     paper = [0.0102, 26.0518, 34.6328, 11.459, 18.3414, 21.9311]
     assert frame["paper seconds per volume"].tolist() == paper
-    line = "| PRDiT-4L | 128^3 | 5.0000 ± 1.0000 | 11.4590 ± 1.1665 | 3 | a GPU | bfloat16 |"
-    assert line in text
+    line = "| PRDiT-4L | 128^3 | 5.0000 ± 1.0000 | 11.4590 ± 1.1665 | -6.4590 | not comparable |"
+    assert line in text.replace("**", "")
+    assert "| PRDiT-4L | 128^3 | 3 | a GPU | bfloat16 |" in text
     assert "one device" in text
 
 
@@ -157,13 +252,13 @@ def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
     found = pd.read_csv(make_scores(tmp_path))
     scores_left = found[found["sampler"] != "k3"]
     with pytest.raises(LookupError):
-        tables.rows(recipe, scores_left, pd.DataFrame(), {"predictor_steps_k": {}})
+        tables.rows(recipe, scores_left, pd.DataFrame(), pd.DataFrame(), {"predictor_steps_k": {}})
 
 
 def test_nothing_is_scored_twice() -> None:
     found = plan.scored(PAPER)
-    # Table 1: 18. Table 2: 4. Table 3: 1 more. Table 4: 3 variants, 3 k. Table 5: 7. Table 8: 1.
-    assert len(found) == len(set(found)) == 37
+    # Table 1: 36. Table 2: 4. Table 3: 1 more. Table 4: 3 variants, 3 k. Table 5: 7. Table 8: 1.
+    assert len(found) == len(set(found)) == 55
 
 
 def test_portions_cover_all_samples_once() -> None:
@@ -187,4 +282,17 @@ def test_shards_cover_all_series_once() -> None:
 def test_published_values_are_those_of_the_paper(shared: Path) -> None:
     theirs = yaml.safe_load((shared / "paper" / "tables.yaml").read_text())
     theirs.pop("figures")
-    assert yaml.safe_load((ROOT / "config" / "published.yaml").read_text()) == theirs
+    mine = yaml.safe_load((ROOT / "config" / "published.yaml").read_text())
+    assert {key: mine[key] for key in mine if key not in ("table_9", "table_10")} == theirs
+
+
+def test_tables_9_and_10_are_the_config(tmp_path: Path) -> None:
+    recipe = SettingsRecipe.model_validate_json(plan.settings_recipe(PAPER))
+    paths = {name: tmp_path / f"{name}.md" for name in ("stage_1", "stage_2")}
+    settings.run(recipe, published=ROOT / "config" / "published.yaml", **paths)
+    local, others = (paths[name].read_text() for name in ("stage_1", "stage_2"))
+    assert "| Patch size | 12 x 12 x 12 | 12 x 12 x 12 |" in local
+    assert "| Hidden size | 1728 | 1728 |" in local
+    assert "| Depth | 4, 8, 12 | 4, 8, 12 |" in others
+    assert "| Hidden size | 768, 1152 | 768, 1152 |" in others
+    assert "| Learning rate | 9e-05, 6e-05, 4e-05 | 9e-05, 6e-05, 4e-05 |" in others

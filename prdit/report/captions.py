@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from prdit.report.columns import COSTS, PAIRWISE, TIMES
+
 REAL = "Real data: real volumes against other real ones, by one division of them."
 CAPTIONS = {
     "table_1": "**Table 1.** Unconditional generation. 3D FID, MMD and W-score, lower is better;"
@@ -31,17 +33,26 @@ W_SCORES = (
     " told from 0: critics with a distance whose own interval (critics.csv) holds 0, so that their"
     " ratio tells little. A dash: no critic gave a ratio."
 )
-RANDOM = " Numbers compare with each other, **not with the paper's**."
+VERDICT = (
+    " Verdict: reproduced, if all numbers of a row lie within twice the combined deviations of the"
+    " paper's, or within half our interval of 95 %; where there are neither, within 10 %."
+)
+HOURS = {
+    "own": " Training hours: of all processes, at the row's own size; what it builds on at other"
+    " sizes is not counted, as in the paper.",
+    "chain": " Training hours: of all processes, with all that the row builds on.",
+}
 
 
 def note(table: str, frame: pd.DataFrame) -> str:
     """The lines below a table."""
-    if table == "table_6":
-        return "Paper: A100. Times compare on one device and in one precision alone."
-    if table == "table_11":
+    if table == TIMES:
+        return f"Paper: A100. Times compare on one device and in one precision alone.{VERDICT}"
+    if table == PAIRWISE:
         return W_SCORES.strip()
     networks = ", ".join(sorted(frame["features"].unique()))
     if frame["2nd network"].notna().any():
         networks += f"; 2nd network: {', '.join(sorted(frame['2nd network'].dropna().unique()))}"
     judged = W_SCORES if "W-score" in frame else ""
-    return f"{BESIDE}{judged} Features: {networks}.{RANDOM if 'not MedicalNet' in networks else ''}"
+    spent = HOURS[COSTS[table]] if table in COSTS else ""
+    return f"{BESIDE}{judged}{spent}{VERDICT} Features: {networks}."

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import yaml
 
 from prdit.config import Shown
 from prdit.files import atomic
-from prdit.recipes import TableRecipe
+from prdit.recipes import ShownData, TableRecipe
+from prdit.report import verdict
 from prdit.report.captions import CAPTIONS, note
+from prdit.report.columns import (
+    COSTS,
+    HOURS,
+    PAIRWISE,
+    PAPERS_SIZE,
+    SECONDS,
+    TIMES,
+    W_SCORE,
+    Column,
+    beside,
+    columns_of,
+)
 from prdit.report.critics import between, log_ratio_cells, ratios, summary, unsure
+from prdit.report.latex import in_latex
 from prdit.report.markdown import DIFFERS, in_markdown
+from prdit.report.verdict import OOM
 
-OOM = "OOM"
-"""Of a model that was too large to train, as in the paper."""
 MADE_FROM = ("network", "beside_network", "reference", "volumes", "cohort")
 """What two rows of a data set have in common if their scores compare."""
-
-
-class Column(NamedTuple):
-    """What a table shows of a row."""
-
-    name: str
-    metric: str
-    scale: float
-    key: str
-    """Of the paper's value."""
-
-
-SECONDS = Column("seconds per volume", "seconds", 1.0, "seconds")
 DOUBTS = ("critics without a ratio", "critics not told from 0")
-W_SCORE = Column("W-score", "w_score", 1.0, "w_score")
 
 
 def run(
@@ -41,72 +40,63 @@ def run(
     *,
     scores: Path,
     critics: Path,
+    costs: Path,
     published: Path,
     csv: Path,
     markdown: Path,
+    latex: Path,
 ) -> None:
-    """Write one table as CSV (plain numbers) and Markdown (as the paper prints them)."""
+    """Write one table as CSV (plain numbers), and as the paper prints it, in Markdown and LaTeX."""
     judged = pd.read_csv(critics)
     values = yaml.safe_load(published.read_text())[recipe.table]
-    if recipe.table == "table_11":
+    if recipe.table == PAIRWISE:
         frame = pd.DataFrame(pairwise(recipe, judged, values))
     else:
-        frame = pd.DataFrame(rows(recipe, pd.read_csv(scores), judged, values))
-    text = in_markdown(frame, CAPTIONS[recipe.table], note(recipe.table, frame))
+        spent = pd.read_csv(costs)
+        frame = pd.DataFrame(rows(recipe, pd.read_csv(scores), judged, spent, values))
+    caption, below = CAPTIONS[recipe.table], note(recipe.table, frame)
     with atomic(csv) as partial:
         frame.to_csv(partial, index=False)
     with atomic(markdown) as partial:
-        partial.write_text(text)
+        partial.write_text(in_markdown(frame, caption, below), encoding="utf-8")
+    with atomic(latex) as partial:
+        partial.write_text(in_latex(frame, caption), encoding="utf-8")
 
 
 def rows(
-    recipe: TableRecipe, scores: pd.DataFrame, critics: pd.DataFrame, values: Any
+    recipe: TableRecipe,
+    scores: pd.DataFrame,
+    critics: pd.DataFrame,
+    costs: pd.DataFrame,
+    values: Any,
 ) -> list[dict[str, Any]]:
     """A row per data set and label; for scores, also one per size for real against other real."""
-    found, columns = [], columns_of(recipe)
-    timed = recipe.table == "table_6"
+    found, columns = [], columns_of(recipe.table)
+    timed = recipe.table == TIMES
     sizes = sorted({row.size for row in recipe.rows})
     floors = [] if timed else [Shown(recipe.floor, recipe.floor, "-", n) for n in sizes]
-    for dataset, (name, key) in recipe.datasets.items():
-        paper = by_label(values.get(key, values))
+    for dataset, about in recipe.datasets.items():
+        paper = by_label(values.get(about.published, values))
         usual: dict[int, pd.Series] = {}
         for row in [*recipe.rows, *floors]:
             chosen = of_row(scores, recipe, dataset, row, columns)
-            cells: dict[str, Any] = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
+            first = chosen.iloc[0]
+            cells: dict[str, Any] = {
+                "Data set": about.label,
+                "Row": row.label,
+                "size": f"{row.size}^3",
+            }
             cells |= ours(chosen, columns)
             if recipe.anchor is not None:
                 cells |= w_score(critics, recipe, dataset, row)
-            cells |= theirs(paper.get(row.label) or {}, columns)
-            cells |= ({} if timed else ours(chosen, beside(columns[0], chosen))) | how(chosen)
-            first = chosen.iloc[0]
-            cells |= {} if timed else {DIFFERS: differs(first, usual.setdefault(row.size, first))}
+            cells |= cost(costs, recipe, dataset, row)
+            cells |= theirs(paper.get(row.label) or {}, recipe.table)
+            cells |= compared(cells, chosen, recipe.table, about, row)
+            cells |= how(chosen, columns)
+            if not timed:
+                cells |= {DIFFERS: differs(first, usual.setdefault(row.size, first))}
             found.append(cells)
     return found
-
-
-def columns_of(recipe: TableRecipe) -> list[Column]:
-    """The columns of a table; FID is in units of 10^-3 in the paper, in Table 5 of 10^-2."""
-    if recipe.table == "table_6":
-        return [SECONDS]
-    unit = 2 if recipe.table == "table_5" else 3
-    fid = Column(f"FID x10^{unit}", "fid", 10**unit, f"fid_e{unit}")
-    return [fid, Column("MMD", "mmd", 1.0, "mmd")]
-
-
-def beside(fid: Column, found: pd.DataFrame) -> list[Column]:
-    """What every table of scores shows beside the paper's columns, in units of its FID."""
-    unit = fid.name.removeprefix("FID")
-    second = [
-        Column(f"FID, 2nd network{unit}", "fid_beside", fid.scale, ""),
-        Column("MMD, 2nd network", "mmd_beside", 1.0, ""),
-    ]
-    return [
-        *(second if found["beside_network"].notna().any() else []),
-        Column(f"FID train{unit}", "fid_train", fid.scale, ""),
-        Column(f"FID held-out{unit}", "fid_held_out", fid.scale, ""),
-        Column("copies per 1,000", "copies", 1.0, ""),
-        Column("by chance", "copies_by_chance", 1.0, ""),
-    ]
 
 
 def of_row(
@@ -139,7 +129,9 @@ def ours(found: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for column in columns:
         values = column.scale * found.loc[found["metric"] == column.metric, "value"]
-        if found["oom"].any():
+        if column is W_SCORE:
+            mean, std = None, None  # critics tell, not scores
+        elif found["oom"].any():
             mean, std = OOM, None
         else:
             mean, std = values.mean(), values.std() if len(values) > 1 else None
@@ -162,23 +154,63 @@ def w_score(critics: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown
     }
 
 
-def theirs(paper: dict[str, Any], columns: list[Column]) -> dict[str, Any]:
+def cost(costs: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> dict[str, Any]:
+    """Hours of training, of what the table counts; nothing where the table tells of none."""
+    way = COSTS.get(recipe.table)
+    if way is None:
+        return {}
+    counted = [t for t in recipe.trainings.get(row.label, []) if way == "chain" or t[0] == row.size]
+    its = costs[costs["dataset"] == dataset].set_index(["size", "model"])
+    found = its.loc[counted] if counted else its.iloc[:0]
+    known = len(found) > 0 and found["status"].eq("ok").all()
+    return {
+        HOURS.name: float(found["hours"].sum()) if known else None,
+        "trained on": ", ".join(sorted(found["device"].dropna().unique())),
+    }
+
+
+def theirs(paper: dict[str, Any], table: str) -> dict[str, Any]:
     """The paper's cells: a number, a mean with its deviation, or a word such as OOM."""
     cells: dict[str, Any] = {}
-    for column in columns if "w_score" not in paper else [*columns, W_SCORE]:
+    for column in [*columns_of(table), *([HOURS] if table in COSTS else [])]:
         value = paper.get(column.key)
         mean, std = value if isinstance(value, list) else (value, None)
         cells |= {f"paper {column.name}": mean, f"paper {column.name} std": std}
     return cells
 
 
-def how(found: pd.DataFrame) -> dict[str, Any]:
-    """What the numbers were made from."""
-    first = found.iloc[0]
-    if first["metric"] == "seconds":
-        return {"volumes": len(found), "device": first["device"], "precision": first["precision"]}
-    return {
-        "seeds": found["seed"].nunique(),
+def compared(
+    cells: dict[str, Any], chosen: pd.DataFrame, table: str, about: ShownData, row: Shown
+) -> dict[str, Any]:
+    """Ours less the paper's, and whether that is reproduced."""
+    size = PAPERS_SIZE.get(table, 128)
+    reasons = verdict.unlike(
+        chosen.iloc[0], papers_data=about.papers, size=row.size, papers_size=size
+    )
+    found: dict[str, Any] = {}
+    words = []
+    for column in columns_of(table):
+        its = chosen[chosen["metric"] == column.metric]
+        known = len(its) > 0 and its["low"].notna().all()
+        limits = [column.scale * its[name].mean() for name in ("low", "high")]
+        interval = (limits[0], limits[1]) if known else None
+        word = verdict.verdict(cells, column.name, interval, reasons)
+        differs = verdict.difference(cells[column.name], cells[f"paper {column.name}"])
+        found |= {f"difference {column.name}": differs, f"verdict {column.name}": word}
+        words.append(word)
+    word = verdict.overall(words)
+    because = "; ".join(reasons) if word == verdict.NOT_COMPARABLE else ""
+    return {**found, "verdict": word, "because": because}
+
+
+def how(chosen: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
+    """What stands beside the paper's columns, and what the numbers were made from."""
+    first = chosen.iloc[0]
+    if columns == [SECONDS]:
+        return {"timings": len(chosen), "device": first["device"], "precision": first["precision"]}
+    second = bool(chosen["beside_network"].notna().any())
+    return ours(chosen, beside(columns[0], second=second)) | {
+        "seeds": chosen["seed"].nunique(),
         "volumes": int(first["volumes"]),
         "reference": int(first["reference"]),
         "features": first["network"],
@@ -202,10 +234,14 @@ def _plain(value: Any) -> str:
 def pairwise(recipe: TableRecipe, critics: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
     """A row per data set and label of Table 11, a column per label, the paper's beside each."""
     found = []
-    for dataset, (name, key) in recipe.datasets.items():
-        paper = published_pairs(values) if key == "lidc" else {}
+    for dataset, about in recipe.datasets.items():
+        paper = published_pairs(values) if about.published == "lidc" else {}
         for row in recipe.rows:
-            cells: dict[str, Any] = {"Data set": name, "Row": row.label, "size": f"{row.size}^3"}
+            cells: dict[str, Any] = {
+                "Data set": about.label,
+                "Row": row.label,
+                "size": f"{row.size}^3",
+            }
             cells |= log_ratio_cells(critics, recipe, dataset, row)
             others = [one for one in recipe.rows if one != row]
             asked = [between(critics, recipe, dataset, row, one) for one in others]
