@@ -30,6 +30,7 @@ rule train:
     shell:
         "python -m prdit train --recipe {params.recipe:q} --code {params.code}"
         " --volumes {input.volumes} --start-from {input.start_from}"
+        " --perceptual {input.perceptual:q}"
         " --weights {output.weights} --record {output.record} --history {output.history}"
         " --batch {resources.batch} --processes {resources.processes} --threads {threads}"
         " --adopt {resources.adopt} --time-limit {resources.time_limit} > {log} 2>&1"

@@ -77,6 +77,7 @@ def arguments(folder: Path, *, size: int = 8, **changes: Any) -> dict[str, Any]:
         "code": "as it is",
         "volumes": store(folder, size),
         "start_from": None,
+        "perceptual": [],
         "weights": folder / "weights.safetensors",
         "record": folder / "run.json",
         "history": folder / "training.jsonl",
@@ -102,7 +103,7 @@ def command(folder: Path, entry: PRDiT = ENTRY, **changes: Any) -> list[str]:
     recipe = TrainRecipe(model=entry, size=8).model_dump_json()
     words = [sys.executable, "-m", "prdit", "train", "--recipe", recipe]
     for name, value in told.items():
-        if value is not None:
+        if value not in (None, []):
             words += [f"--{name.replace('_', '-')}", str(value)]
     return words
 

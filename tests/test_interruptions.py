@@ -93,7 +93,7 @@ def test_out_of_memory_goes_through_to_the_table(workflow_copy: Path) -> None:
     huge = {**STAGE_1, "patch": 14, "training": {**TRAINING, "memory_gib": 0.5}}
     table = {**MICRO["tables"]["table_1"], "rows": ["PRDiT-4L", "huge"]}  # type: ignore[index]
     models = {**MICRO["models"], "huge": huge}  # type: ignore[dict-item]
-    configure(workflow_copy, models=models, tables={"table_1": table}, figures={"depths": table})
+    configure(workflow_copy, models=models, tables={"table_1": table}, figures={"figure_12": table})
     done = run(workflow_copy)
     assert done.returncode == 0, done.stdout
     rows = pd.read_csv(workflow_copy / "results/micro/tables/table_1.csv").set_index("Row")
@@ -101,5 +101,5 @@ def test_out_of_memory_goes_through_to_the_table(workflow_copy: Path) -> None:
     assert rows.loc["huge", "MMD"] == "OOM"
     assert float(rows.loc["PRDiT-4L", "FID x10^3"]) > 0
     assert "| OOM | OOM |" in (workflow_copy / "results/micro/tables/table_1.md").read_text()
-    assert (workflow_copy / "results/micro/figures/depths_chests.png").is_file()
+    assert (workflow_copy / "results/micro/figures/figure_12_chests.png").is_file()
     assert planned(workflow_copy) == set()

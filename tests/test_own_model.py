@@ -114,6 +114,12 @@ REFUSED = {
         "start_from": "PRDiT-4L",
         "training": {"volumes": 1},
     },
+    "training.ema of a VQ-GAN is 0": {"generator": "vq_gan", "training": {"volumes": 1}},
+    "config key 'models.x.start_from' is 'PRDiT-4L': leave it out: this generator starts": {
+        "generator": "ha_gan",
+        "start_from": "PRDiT-4L",
+        "training": {"volumes": 1},
+    },
     "config key 'models.x.settings' is unknown": {
         "generator": "wdm_3d",
         "settings": {},
@@ -129,9 +135,10 @@ def test_entries_that_make_no_model(said: str) -> None:
     assert said in str(caught.value)
 
 
+UNAVERAGED = {"volumes": 1, "ema": 0}
 ROWS = {
     "draws nothing; name a 3D-LDM that starts from it": (
-        {"generator": "vq_gan", "training": {"volumes": 1}},
+        {"generator": "vq_gan", "levels": 1, "training": UNAVERAGED},
         {"kind": "own", "steps": 1},
     ),
     "is not drawn by samplers.s; it needs a sampler of kind own": (
@@ -139,7 +146,12 @@ ROWS = {
         {"steps": 1},
     ),
     "more than the 300 timesteps of models.x; write 300 at most": (
-        {"generator": "ldm_3d", "start_from": "z", "training": {"volumes": 1}},
+        {
+            "generator": "ldm_3d",
+            "start_from": "z",
+            "multiples": [1, 2],
+            "training": {"volumes": 1},
+        },
         {"kind": "own", "steps": 301},
     ),
     "size: 8 is none of 16, 32, 64, 128 and 256": (
@@ -151,8 +163,21 @@ ROWS = {
         {"kind": "own", "steps": 1},
     ),
     "size: 8 is no multiple of 16, which the levels of models.y need": (
-        {"generator": "ldm_3d", "start_from": "y", "training": {"volumes": 1}},
+        {
+            "generator": "ldm_3d",
+            "start_from": "y",
+            "multiples": [1],
+            "training": {"volumes": 1},
+        },
         {"kind": "own", "steps": 1},
+    ),
+    "size: 8 is no multiple of 16, which models.x.multiples and its VQ-GAN need": (
+        {"generator": "ldm_3d", "start_from": "z", "training": {"volumes": 1}},
+        {"kind": "own", "steps": 1},
+    ),
+    "samplers.s: a sampler of kind own has no k; remove it": (
+        {"generator": "ha_gan", "training": {"volumes": 1}},
+        {"kind": "own", "k": 3},
     ),
 }
 
@@ -160,7 +185,7 @@ ROWS = {
 @pytest.mark.parametrize("said", ROWS)
 def test_rows_that_cannot_be(said: str) -> None:
     entry, sampler = ROWS[said]
-    first = {"generator": "vq_gan", "levels": 3, "training": {"volumes": 1}}
+    first = {"generator": "vq_gan", "levels": 3, "training": UNAVERAGED}
     told = with_models(x=entry, y=first, z={**first, "levels": 1})
     told["samplers"] = {**MICRO["samplers"], "s": sampler}
     told["tables"] = {"table_1": {"datasets": ["chests"], "size": 8, "sampler": "s", "rows": ["x"]}}
@@ -241,6 +266,16 @@ def test_rivals_can_be_described(model: str, capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     sizes = {"HA-GAN": "52,518,210", "3D-LDM": "9,981,528", "WDM-3D": "57,914,824"}
     assert sizes.get(model, "11,049,665") in said
+
+
+def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
+    entry = ENTRY.model_copy(update={"weights": "w", "training": Training(volumes=1)})
+    weights.save_nothing(tmp_path / "w.safetensors", TrainRecipe(model=ENTRY, size=8), "3 GiB")
+    with pytest.raises(UserError, match="holds no weights: its training ran out of memory"):
+        taken(tmp_path / "t", entry, tmp_path / "w.safetensors")
+    torch.save({"state_dict": {}}, tmp_path / "nested.pt")
+    with pytest.raises(UserError, match="no tensors at its top level"):
+        taken(tmp_path / "t", WDM, tmp_path / "nested.pt")
 
 
 def test_the_cards_tell_the_settings_of_the_paper() -> None:

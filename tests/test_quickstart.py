@@ -125,7 +125,7 @@ def test_scores_carry_cards() -> None:
         assert {"network", "network_sha256", "window", "volumes", "reference"} <= set(card)
 
 
-@pytest.mark.parametrize("name", ["depths_phantom", "predictor_steps_phantom"])
+@pytest.mark.parametrize("name", ["figure_12_phantom", "figure_7_phantom"])
 def test_figures_are_not_blank(name: str) -> None:
     picture = matplotlib.image.imread(RESULTS / "figures" / f"{name}.png")[..., 0]
     height, width = picture.shape

@@ -296,7 +296,7 @@ def test_a_step_changes_what_it_should(name: str) -> None:
     assert changed == PARTS[name]
 
 
-@pytest.mark.parametrize("name", ["VQ-GAN", "3D-LDM", "WDM-3D"])
+@pytest.mark.parametrize("name", ENTRIES)
 def test_micro_batches_change_rounding_alone(name: str) -> None:
     """Gradients, and the book. A discriminator's batch norm knows its micro-batch: none counts."""
     found = []
@@ -311,6 +311,24 @@ def test_micro_batches_change_rounding_alone(name: str) -> None:
     scale = max(float(value.abs().max()) for value in found[0].values())
     for key in found[0]:
         torch.testing.assert_close(found[0][key], found[1][key], atol=1e-5 * scale, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["HA-GAN", "VQ-GAN"])
+def test_a_step_that_is_not_finite_leaves_nothing_behind(name: str) -> None:
+    """Neither in weights nor in what is no weight; and it is told."""
+    model = made(name)
+    model.optimizers()
+    x0 = chests(16)[[0, 1, 2, 0]][:, None]
+    step(model, x0, torch.arange(4), SHORT)
+    before = {n: v.clone() for n, v in model.network.state_dict().items()}
+    told = step(model, x0 * float("nan"), torch.arange(4) + 4, SHORT)
+    assert not all(value.isfinite() for value in told.values())
+    after = model.network.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    parameters = {n for n, _ in model.network.named_parameters()}
+    touched = {n for n in parameters if not torch.equal(after[n], before[n])}
+    assert not {n for n in touched if name == "VQ-GAN" or n.startswith("discriminator.")}
+    assert torch.isfinite(step(model, x0, torch.arange(4) + 8, SHORT)["loss"])
 
 
 def losses_of(model: Generator, steps: int) -> list[float]:

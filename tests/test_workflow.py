@@ -33,7 +33,7 @@ MICRO = {
     "sampling": {"volumes": 4, "volumes_per_job": 4},
     "evaluation": {"network": "resnet10", "reference": 8, "beside": {"network": "resnet50"}},
     "tables": {"table_1": TABLE},
-    "figures": {"depths": TABLE},
+    "figures": {"figure_12": TABLE},
 }
 
 
@@ -79,7 +79,7 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     done = run(workflow_copy)
     assert done.returncode == 0, done.stdout
     results = workflow_copy / "results" / "micro"
-    for name in ("tables/table_1.csv", "tables/table_1.md", "figures/depths_chests.png"):
+    for name in ("tables/table_1.csv", "tables/table_1.md", "figures/figure_12_chests.png"):
         assert (results / name).stat().st_size > 100
     assert len(read_rows(results / "volumes/chests/quality.csv")) == 12
     text = (results / "tables/table_1.md").read_text()

@@ -29,7 +29,15 @@ from prdit.config.data import (
 from prdit.config.entry import Entry, Name
 from prdit.config.models import Model, PRDiT, PRDiTRefined, Sampler, on_dataset
 from prdit.config.rivals import HAGAN, LDM3D, VQGAN, WDM3D, Own
-from prdit.config.selections import Figures, Row, Selection, Shown, Tables
+from prdit.config.selections import (
+    BranchesShown,
+    Figures,
+    RealShown,
+    Row,
+    Selection,
+    Shown,
+    Tables,
+)
 from prdit.config.training import Critic, Training
 
 __all__ = [
@@ -39,6 +47,7 @@ __all__ = [
     "WDM3D",
     "Array",
     "Backbone",
+    "BranchesShown",
     "Config",
     "Critic",
     "Dataset",
@@ -58,6 +67,7 @@ __all__ = [
     "PRDiTRefined",
     "Patients",
     "Phantom",
+    "RealShown",
     "Row",
     "Sampler",
     "Sampling",
@@ -134,7 +144,7 @@ class Config(Entry):
         found = {}
         for group in ("tables", "figures"):
             for key, selection in getattr(self, group):
-                if selection is not None:
+                if isinstance(selection, Selection):
                     found[f"{group}.{key}"] = selection
         return found
 

@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from prdit.config.rivals import LDM3D, VQGAN
+
 if TYPE_CHECKING:
-    from prdit.config import Config, Selection, Shown
+    from prdit.config import BranchesShown, Config, RealShown, Selection, Shown
 
 SHARED_WITH_STAGE_1 = (
     *("width", "patch", "stride"),
@@ -43,6 +45,33 @@ def check(config: Config) -> None:
             _check_chain(there, name)
     for where, selection in config.selections().items():
         _check_selection(config, where, selection)
+    for name, figure in (("figure_6", config.figures.figure_6), ("figure_15", _branches(config))):
+        if figure is not None:
+            _check_real(config, f"figures.{name}", figure)
+
+
+def _check_real(config: Config, where: str, figure: RealShown) -> None:
+    for dataset in figure.datasets:
+        _known(f"{where}.datasets", dataset, config.datasets)
+        _check_pools(where, figure.size, dataset, config.datasets[dataset].grid.size)
+
+
+def _branches(config: Config) -> BranchesShown | None:
+    """Figure 15, whose model has both branches."""
+    figure = config.figures.figure_15
+    if figure is not None:
+        _known("figures.figure_15.model", figure.model, config.models)
+        _known("figures.figure_15.sampler", figure.sampler, config.samplers)
+        _check_tiles(config, "figures.figure_15", figure.size, figure.model)
+        model: Any = config.models[figure.model]
+        if model.generator != "prdit" or model.depth == 0 or not model.local:
+            raise ValueError(
+                f"figures.figure_15.model: {figure.model} has not both branches; name a PRDiT with"
+                " depth > 0 and a stage 1"
+            )
+        if config.samplers[figure.sampler].kind == "own":
+            raise ValueError("figures.figure_15.sampler: name one of another kind than own")
+    return figure
 
 
 def _on(config: Config, dataset: str) -> Config:
@@ -166,7 +195,7 @@ def _check_steps(config: Config, where: str, row: Shown) -> None:
         raise ValueError(
             f"{where}: models.{row.model} draws nothing; name a 3D-LDM that starts from it"
         )
-    if (sampler.kind == "own") == model.generator.startswith("prdit"):
+    if (sampler.kind == "own") == (model.generator in ("prdit", "prdit_refined")):
         right = "another kind than own" if sampler.kind == "own" else "a sampler of kind own"
         raise ValueError(
             f"{where}: models.{row.model} is not drawn by samplers.{row.sampler}; it needs {right}"
@@ -191,7 +220,10 @@ def _check_pools(where: str, size: int, dataset: str, cube: int) -> None:
 def _check_tiles(config: Config, where: str, size: int, name: str) -> None:
     """Blocks fill the volumes of a model and of those it builds on, and reflections reach."""
     model = config.models[name]
+    base = config.base(name)
     misfit = model.misfit(name, size)
+    if isinstance(model, LDM3D) and isinstance(base, VQGAN):
+        misfit = model.misfit_on(name, size, base)
     if misfit is not None:
         raise ValueError(f"{where}.size: {size} {misfit}")
     if model.start_from is None:

@@ -73,6 +73,7 @@ SENTENCES = {
     "union_tag_invalid": "write a `kind` (or `generator`) that exists",
     "union_tag_not_found": "say which `kind` it is",
     "model_type": "write keys and values, indented below it",
+    "none_required": "leave it out: this generator starts from nothing",
     "dict_type": "write names and what they stand for, indented below it",
 }
 """Errors that pydantic words for programmers."""

@@ -187,3 +187,11 @@ class Sampler(Entry):
     output: Literal["state", "prediction"] = Field(
         "state", description="The last state, or the last prediction of the volume."
     )
+
+    @model_validator(mode="after")
+    def _own_has_no_k(self) -> Sampler:
+        if self.kind == "own":
+            for key in ("k", "schedule", "output"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"a sampler of kind own has no {key}; remove it")
+        return self

@@ -63,6 +63,12 @@ class VQGAN(Trained):
         None, description="Folder of VGG16's and LPIPS's weights; null: no perceptual loss."
     )
 
+    @model_validator(mode="after")
+    def _no_average(self) -> Self:
+        if self.weights is None and self.training.ema > 0:
+            raise ValueError("training.ema of a VQ-GAN is 0: its codebook is no average; write it")
+        return self
+
     def misfit(self, name: str, size: int) -> str | None:
         """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
         unit = 2 ** (self.levels + 1)
@@ -82,9 +88,16 @@ class LDM3D(Trained):
     )
     timesteps: int = Field(300, ge=2, description="T.")
 
-    def misfit(self, name: str, size: int) -> None:  # noqa: ARG002
-        """None: it makes what its VQ-GAN makes."""
-        return
+    def misfit(self, name: str, size: int) -> str | None:  # noqa: ARG002
+        """None: it hangs on its VQ-GAN."""
+        return None
+
+    def misfit_on(self, name: str, size: int, base: VQGAN) -> str | None:
+        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
+        unit = 2 ** (base.levels + len(self.multiples) - 1)
+        if size % unit:
+            return f"is no multiple of {unit}, which models.{name}.multiples and its VQ-GAN need"
+        return None
 
 
 class Own(Trained):

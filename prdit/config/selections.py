@@ -72,13 +72,33 @@ class Tables(Entry):
     table_11: Selection | None = Field(None, description="W-scores of every pair of rows.")
 
 
-class Figures(Entry):
-    """Slice figures to make: axial, coronal and sagittal, real beside generated."""
+class RealShown(Entry):
+    """Real volumes alone."""
 
-    depths: Selection | None = Field(None, description="As Figures 4 and 12: one row per model.")
-    predictor_steps: Selection | None = Field(None, description="As Figures 7 to 9: one row per k.")
-    samplers: Selection | None = Field(None, description="As Figure 10: noise-only samplers.")
-    components: Selection | None = Field(None, description="The ablations of Table 4.")
-    rivals: Selection | None = Field(None, description="As Figure 5.")
-    rivals_high_resolution: Selection | None = Field(None, description="As Figure 14.")
-    high_resolution: Selection | None = Field(None, description="As Figure 11.")
+    datasets: list[Name] = Field(min_length=1)
+    size: int = Field(ge=8, description="Edge of the volumes in voxels.")
+
+
+class BranchesShown(RealShown):
+    """What the two branches of a model add up from."""
+
+    model: Name
+    sampler: Name
+
+
+class Figures(Entry):
+    """Figures of the paper to make, by their numbers: slices of real and generated volumes."""
+
+    figure_4: Selection | None = Field(None, description="Depths, axial.")
+    figure_5: Selection | None = Field(None, description="Against rivals, sagittal.")
+    figure_6: RealShown | None = Field(None, description="Cavities of air in real volumes.")
+    figure_7: Selection | None = Field(None, description="Predictor steps k, axial.")
+    figure_8: Selection | None = Field(None, description="Predictor steps k, coronal.")
+    figure_9: Selection | None = Field(None, description="Predictor steps k, sagittal.")
+    figure_10: Selection | None = Field(None, description="Noise-only samplers.")
+    figure_11: Selection | None = Field(None, description="Base frozen against fine-tuned.")
+    figure_12: Selection | None = Field(None, description="Depths, three views.")
+    figure_13: Selection | None = Field(None, description="As Figure 12, for the other data set.")
+    figure_14: Selection | None = Field(None, description="Against rivals, highest resolution.")
+    figure_15: BranchesShown | None = Field(None, description="Local estimate and residual.")
+    components: Selection | None = Field(None, description="The ablations of Table 4; ours.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss
+from torch.nn.utils.parametrize import is_parametrized
 from torch.optim import Adam, Optimizer
 
 from prdit.diffusion.noise import normal, seeded, uniform
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from prdit import config
 
 BETAS = (0.0, 0.999)
+PASSES = 3
+"""Of the discriminator in a step: real volumes, generated ones, and those of the generator."""
 LEAST = 4
 """Slices of a slab: one of the features."""
 
@@ -71,9 +74,24 @@ class HAGAN(Generator):
             "slab_encoder": self.slab_again,
             "volume_encoder": self.volume_again,
         }
+        self.settle()
         found = {name: update(self.steps[name], loss) for name, loss in losses.items()}
         told = {name: one["loss"] for name, one in found.items()}
-        return {"loss": torch.stack(list(told.values())).sum(), **told}
+        gradient = torch.stack([one["gradient"] for one in found.values()]).sum()
+        return {"loss": torch.stack(list(told.values())).sum(), "gradient": gradient, **told}
+
+    def settle(self) -> None:
+        """Bring spectral norms on by as many power steps as a step has passes; then they stay.
+
+        Were they to move with each pass, micro-batches and processes would change a training.
+        """
+        judge = self.network.discriminator
+        judge.train()
+        with torch.no_grad():
+            for layer in judge.modules():
+                for _ in range(PASSES if is_parametrized(layer) else 0):
+                    _ = layer.weight  # making it is a power step
+        judge.eval()
 
     def judged(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Loss of the discriminator: real volumes are 1, generated ones 0."""

@@ -57,6 +57,8 @@ def chosen(
         state = generator.from_authors(read(file), file)
         return state, state
     about = weights_file.told(file)
+    if "oom" in about:
+        raise UserError(f"{file} holds no weights: its training ran out of memory; name another")
     made = {key: about.get(key) for key in ("size", "spacing_mm", "window")}
     here: dict[str, Any] = {
         "size": recipe.size,

@@ -67,9 +67,11 @@ class VQGAN(Generator):
         told = update(self.of_first, self.made_again)
         batch = self.entry.training.batch
         counts, sums, fresh = (batch * told.pop(name) for name in ("counts", "sums", "fresh"))
-        self.network.first.codebook.follow(counts, sums, fresh, told["loss"].isfinite())
+        finite = (told["loss"] + told["gradient"]).isfinite()
+        self.network.first.codebook.follow(counts, sums, fresh, finite)
         judged = update(self.of_judges, self.judged)
-        return {**told, "discriminators": judged["loss"]}
+        gradient = told["gradient"] + judged["gradient"]
+        return {**told, "gradient": gradient, "discriminators": judged["loss"]}
 
     def made_again(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Loss of the autoencoder, and what its book needs to follow."""

@@ -72,6 +72,8 @@ class WDM3D(Generator):
         """By order and shape: names are theirs, but the order of layers is the same."""
         wanted = self.network.state_dict()
         theirs = [(name, value) for name, value in state.items() if isinstance(value, Tensor)]
+        if not theirs:
+            raise UserError(f"{file} has no tensors at its top level; save the weights alone")
         for (name, mine), (its_name, its) in zip_longest(
             wanted.items(), theirs, fillvalue=("nothing", torch.empty(0))
         ):

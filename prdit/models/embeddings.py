@@ -11,16 +11,17 @@ FREQUENCIES = 256
 """Length of the timestep's sinusoid (released code)."""
 
 
-def sinusoid(t: Tensor, length: int) -> Tensor:
-    """Cosines, then sines, of t at frequencies from 1 to 1/10000 (released code).
+def sinusoid(t: Tensor, length: int, *, closed: bool = False) -> Tensor:
+    """Cosines, then sines, of t at frequencies from 1 to almost 1/10000 (released code).
 
     Args:
         t: [B] timesteps in 0..T, not scaled.
         length: number of values; an odd one ends in a zero.
+        closed: the last frequency is 1/10000.
     """
     half = length // 2
     steps = torch.arange(half, dtype=torch.float32, device=t.device)
-    angles = t.float()[:, None] * torch.exp(-math.log(10000) / half * steps)
+    angles = t.float()[:, None] * torch.exp(-math.log(10000) / (half - closed) * steps)
     code = torch.cat([angles.cos(), angles.sin()], dim=1)
     return nn.functional.pad(code, (0, length % 2))
 

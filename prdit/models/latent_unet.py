@@ -212,7 +212,7 @@ class LatentUNet(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Latents [B, 8, n, n, n] at timesteps t [B]."""
         bias, rates = self.bias(x.shape[2]), self.rates
-        times = self.times(sinusoid(t, self.width))
+        times = self.times(sinusoid(t, self.width, closed=True))
         h = start = self.first_depth(self.first(x), bias, rates)
         skips = []
         for level in self.down:

@@ -55,7 +55,7 @@ class Perceptual(nn.Module):
 
 def unit(x: Tensor) -> Tensor:
     """[B, C, H, W] with each place's channels to length 1."""
-    return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+    return x / (x.square().sum(1, keepdim=True) + 1e-20).sqrt()  # whose gradient at 0 is finite
 
 
 def load(folder: Path) -> Perceptual:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -99,10 +100,12 @@ def patch_discriminator(
     """Stages of a PatchGAN in 2 or 3 dimensions; what each gives is also what features match."""
     kinds = {2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}
     layer, batch_norm = kinds[dimensions]
+    # Running means would never be used, and one that is not finite would stay so.
+    norm_of = partial(batch_norm, track_running_stats=False)
     stages = [nn.Sequential(layer(1, widths[0], 4, 2, 2), nn.LeakyReLU(0.2))]
     for number, (a, b) in enumerate(pairwise(widths)):
         stride = 2 if number < len(widths) - 2 else 1
-        stages.append(nn.Sequential(layer(a, b, 4, stride, 2), batch_norm(b), nn.LeakyReLU(0.2)))
+        stages.append(nn.Sequential(layer(a, b, 4, stride, 2), norm_of(b), nn.LeakyReLU(0.2)))
     return nn.ModuleList([*stages, layer(widths[-1], 1, 4, 1, 2)])
 
 
@@ -110,7 +113,7 @@ class Codebook(nn.Module):
     """The vectors that a latent grid may hold; they follow what is encoded, and are not trained.
 
     A vector is a running mean of what it was nearest to. One that is nearest to less than one place
-    a step begins anew as a place of the present batch; so do all of them after the first step.
+    a step begins anew as a place of the present batch, as nearly all of them do after the first.
     """
 
     vectors: Tensor

@@ -32,6 +32,7 @@ def run(
     code: str,
     volumes: Path,
     start_from: Path | None,
+    perceptual: list[Path],
     weights: Path,
     record: Path,
     history: Path,
@@ -48,6 +49,7 @@ def run(
         code: digest of the code; a training that other code began is another training.
         volumes: the store's .npy file.
         start_from: weights of the model that this one builds on.
+        perceptual: published weights that its loss compares images by, if it does.
         weights: averaged weights to write; states lie in the folder `states` beside it.
         record: JSON to write of what it took: status (ok, or oom: out of memory), seconds, sha256.
         history: JSONL to write: losses, speed, memory.
@@ -74,6 +76,8 @@ def run(
         "data": store.fingerprint(),
         "start_from": None if start_from is None else sha256(start_from),
     }
+    if perceptual:
+        identity["perceptual"] = {path.name: sha256(path) for path in perceptual}
     states = States(weights.parent / "states", identity, group.say)
     try:
         with Stop(time_limit, GRACE_S if group.count > 1 else None) as stop:
@@ -104,6 +108,7 @@ def run(
             "sha256": sha256(weights),
             "cohort": store.cohort,
             "key": states.key,
+            **{key: identity[key] for key in ("perceptual",) if key in identity},
             **states.adopted(),
             **machine(group),
         }
