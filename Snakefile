@@ -25,4 +25,6 @@ rule all:
         rules.settings.output if CONFIG.tables.table_1 else [],
         [collect(rules.closest.output, dataset=d, size=n) for d, n in plan.scored_sizes(CONFIG)],
         [collect(rules.figure.output, figure=f, dataset=d) for f, d in plan.figures(CONFIG)],
+        [collect(rules.cavities.output, dataset=d) for d in plan.shown(CONFIG.figures.figure_6)],
+        [collect(rules.figure_15.output, dataset=d) for d in plan.shown(CONFIG.figures.figure_15)],
         collect(rules.quality.output.page, dataset=CONFIG.datasets),

@@ -41,6 +41,9 @@ STEPS = {
     "settings": "prdit.report.settings",
     "all-metrics": "prdit.report.all_metrics",
     "figure": "prdit.report.figures",
+    "branches": "prdit.generators.branches",
+    "figure-15": "prdit.report.branches",
+    "cavities": "prdit.report.cavities",
     "closest": "prdit.report.closest",
     "quality": "prdit.report.quality",
 }

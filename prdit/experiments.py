@@ -18,6 +18,7 @@ from prdit.config import (
     ImagingDataCommons,
     Model,
     PRDiT,
+    RealShown,
     Selection,
     Zenodo,
 )
@@ -95,6 +96,11 @@ def figures(config: Config) -> list[tuple[str, str]]:
     chosen = config.selections()
     names = _asked(config, "figures")
     return [(name, dataset) for name in names for dataset in chosen[f"figures.{name}"].datasets]
+
+
+def shown(figure: RealShown | None) -> list[str]:
+    """Data sets of a figure that is no selection of samples."""
+    return [] if figure is None else figure.datasets
 
 
 def _asked(config: Config, group: str) -> list[str]:
@@ -273,7 +279,21 @@ def figure_recipe(config: Config, figure: str, dataset: str) -> str:
     """Recipe of a figure of a data set."""
     rows = config.selections()[f"figures.{figure}"].shown()
     label = config.datasets[dataset].label
-    return _json(recipes.FigureRecipe(dataset=label, rows=[row.label for row in rows]))
+    labels = [row.label for row in rows]
+    return _json(recipes.FigureRecipe(figure=figure, dataset=label, rows=labels))
+
+
+def cavities_recipe(config: Config, dataset: str) -> str:
+    """Recipe of the figure of cavities in real volumes (Figure 6)."""
+    return _json(recipes.CavitiesRecipe(dataset=config.datasets[dataset].label))
+
+
+def branches_recipe(config: Config, dataset: str) -> str:
+    """Recipe of what the branches of a model add up from (Figure 15)."""
+    shown = config.figures.figure_15
+    assert shown is not None
+    label, sampler = config.datasets[dataset].label, config.samplers[shown.sampler]
+    return _json(recipes.BranchesRecipe(dataset=label, model=shown.model, sampler=sampler))
 
 
 def quality_recipe(config: Config, dataset: str) -> str:

@@ -197,5 +197,20 @@ class QualityRecipe(Entry):
 class FigureRecipe(Entry):
     """What a figure shows: a row of real volumes, then one per set of samples, so labelled."""
 
+    figure: str
     dataset: str
     rows: list[str]
+
+
+class BranchesRecipe(Entry):
+    """A model whose branches are drawn, by a sampler, as they are called in the figure."""
+
+    dataset: str
+    model: str
+    sampler: Sampler
+
+
+class CavitiesRecipe(Entry):
+    """A data set's label."""
+
+    dataset: str

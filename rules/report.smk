@@ -157,6 +157,8 @@ rule figure:
         "<results>/logs/figure/{figure}_{dataset}.log",
     benchmark:
         "<results>/benchmarks/figure/{figure}_{dataset}.tsv"
+    wildcard_constraints:
+        figure=any_of(sorted({name for name, _ in plan.figures(CONFIG)})),
     conda:
         "../envs/report.yaml"
     resources:
@@ -168,6 +170,54 @@ rule figure:
     shell:
         "python -m prdit figure --recipe {params.recipe:q} --real {input.real}"
         " --cards {input.cards} --figure {output.figure} > {log} 2>&1"
+
+
+rule cavities:
+    """Dark voids in generated volumes are judged by those that real ones have."""
+    input:
+        real=lambda wildcards: collect(
+            rules.pack.output.array, size=CONFIG.figures.figure_6.size, allow_missing=True
+        ),
+    output:
+        figure="<results>/figures/figure_6_{dataset}.png",
+    log:
+        "<results>/logs/cavities/{dataset}.log",
+    benchmark:
+        "<results>/benchmarks/cavities/{dataset}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=recipe(plan.cavities_recipe, "dataset"),
+        code=code("cavities"),
+    shell:
+        "python -m prdit cavities --recipe {params.recipe:q} --real {input.real}"
+        " --figure {output.figure} > {log} 2>&1"
+
+
+rule figure_15:
+    """A picture needs no GPU; what it shows was drawn by one."""
+    input:
+        volumes="<results>/branches/{dataset}.npz",
+    output:
+        figure="<results>/figures/figure_15_{dataset}.png",
+    log:
+        "<results>/logs/figure_15/{dataset}.log",
+    benchmark:
+        "<results>/benchmarks/figure_15/{dataset}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=recipe(plan.branches_recipe, "dataset"),
+        code=code("figure-15"),
+    shell:
+        "python -m prdit figure-15 --recipe {params.recipe:q} --volumes {input.volumes}"
+        " --figure {output.figure} > {log} 2>&1"
 
 
 rule closest:

@@ -49,3 +49,32 @@ rule time:
     shell:
         "python -m prdit time --recipe {params.recipe:q} --weights {input.weights}"
         " --timing {output.timing} --threads {threads} > {log} 2>&1"
+
+
+rule branches:
+    """What each branch contributes is seen where they meet, at the model's last call."""
+    input:
+        weights=lambda wildcards: collect(
+            rules.train.output.weights,
+            size=CONFIG.figures.figure_15.size,
+            model=CONFIG.figures.figure_15.model,
+            allow_missing=True,
+        ),
+    output:
+        volumes="<results>/branches/{dataset}.npz",
+    log:
+        "<results>/logs/branches/{dataset}.log",
+    benchmark:
+        "<results>/benchmarks/branches/{dataset}.tsv"
+    conda:
+        "../envs/train.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=1,
+    params:
+        recipe=recipe(plan.branches_recipe, "dataset"),
+        code=code("branches"),
+    shell:
+        "python -m prdit branches --recipe {params.recipe:q} --weights {input.weights}"
+        " --volumes {output.volumes} --threads {threads} > {log} 2>&1"

@@ -37,7 +37,7 @@ def make_scores(folder: Path) -> Path:
         card = {"network": NETWORK, "volumes": 1000, "reference": 1000, "cohort": "c"}
         metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2, "fid_train": 0.003}
         metrics |= {"fid_held_out": 0.004, "copies": 50.0, "copies_by_chance": 49.5}
-        if one.size == 256 and one.model == "3D-LDM":
+        if one.size == 256 and one.model == "3D-LDM-256":
             metrics, card = dict.fromkeys(metrics), card | {"oom": True}
         path = folder / f"{number}.json"
         path.write_text(json.dumps({**one._asdict(), "metrics": metrics, "card": card}))
@@ -81,7 +81,7 @@ def make_costs(folder: Path) -> Path:
         path = folder / dataset / str(size) / model / "run.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         told = {"status": "ok", "seconds": 3600.0, "device": "NVIDIA A100"}
-        if size == 256 and model in ("VQ-GAN", "3D-LDM"):
+        if size == 256 and model in ("VQ-GAN", "3D-LDM-256"):
             told = {"status": "oom"}
         path.write_text(json.dumps(told))
         records.append(path)

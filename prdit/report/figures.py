@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -20,8 +21,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 VIEWS = ("axial", "coronal", "sagittal")
-SHOWN = 4
-"""Volumes per row and view."""
+OF_FIGURE = {
+    "figure_4": ("axial",),
+    "figure_5": ("sagittal",),
+    "figure_7": ("axial",),
+    "figure_8": ("coronal",),
+    "figure_9": ("sagittal",),
+}
+"""Views of the figures that do not show all three, as in the paper."""
+COLUMNS = 12
+"""Slices in a row, over all views."""
+DOTS_PER_INCH = 300
 BAR_MM = 100
 
 
@@ -32,42 +42,58 @@ def run(recipe: FigureRecipe, *, real: Path, cards: list[Path], figure: Path) ->
         real: the store's .npy file.
         cards: the first card of each set, in the order of the recipe's rows.
     """
+    views = OF_FIGURE.get(recipe.figure, VIEWS)
+    shown = COLUMNS // len(views)
     store = open_store(real)
-    held_out = [i for i, part in enumerate(store.parts) if part == "held-out"][:SHOWN]
+    held_out = [i for i, part in enumerate(store.parts) if part == "held-out"][:shown]
     rows = [[from_window(store.volume(i), *store.window) for i in held_out]]
-    rows += [[volume.hu for volume in read_samples(card, SHOWN)] for card in cards]
+    rows += [[volume.hu for volume in read_samples(card, shown)] for card in cards]
     names = [f"Real\n{recipe.dataset}", *recipe.rows]
     told = [
         name if row else f"{name}\nout of memory" for name, row in zip(names, rows, strict=True)
     ]
-    drawing = draw(rows, told, store.window, store.spacing_mm)
-    with atomic(figure) as partial:
-        drawing.savefig(partial, format=figure.suffix[1:], dpi=200, metadata={"Software": None})
+    save(draw(rows, told, views, store.window, store.spacing_mm), figure)
+
+
+def save(drawing: Figure, path: Path) -> None:
+    """Write a figure, the same bytes for the same content."""
+    with atomic(path) as partial:
+        drawing.savefig(
+            partial, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata={"Software": None}
+        )
     plt.close(drawing)
 
 
 def draw(
-    rows: list[list[np.ndarray]], names: list[str], window: tuple[float, float], spacing_mm: float
+    rows: list[list[np.ndarray]],
+    names: list[str],
+    views: Sequence[str],
+    window: tuple[float, float],
+    spacing_mm: float,
+    note: str = "Volumes of a column do not compare.",
 ) -> Figure:
     """Slices of HU volumes [S, S, S]: a line per row, a group of columns per view."""
-    figure = plt.figure(figsize=(SHOWN * len(VIEWS) + 1.4, len(rows) + 0.6), layout="constrained")
-    widths = [1.2, *[SHOWN] * len(VIEWS)]
+    shown = COLUMNS // len(views)
+    figure = plt.figure(figsize=(COLUMNS + 1.4, len(rows) + 0.6), layout="constrained")
+    widths = [1.2, *[shown] * len(views)]
     label, *panels = np.asarray(figure.subfigures(1, len(widths), width_ratios=widths)).flat
-    for view, panel in zip(VIEWS, panels, strict=True):
+    for view, panel in zip(views, panels, strict=True):
         panel.suptitle(view, fontsize=11)
-        for line, volumes in zip(blank(panel, len(rows), SHOWN), rows, strict=True):
+        for line, volumes in zip(blank(panel, len(rows), shown), rows, strict=True):
             for axis, hu in zip(line, volumes, strict=False):
                 axis.imshow(slice_of(hu, view), cmap="gray", vmin=window[0], vmax=window[1])
     label.suptitle(" ", fontsize=11)
     for (axis,), name in zip(blank(label, len(rows), 1), names, strict=True):
         axis.text(0.5, 0.5, name, ha="center", va="center", fontsize=9)
-    scale_bar(panels[0].axes[-SHOWN], spacing_mm, len(rows[0][0]))
-    figure.supxlabel(
-        f"HU window [{window[0]:g}, {window[1]:g}], {spacing_mm:g} mm voxels, bar {BAR_MM} mm."
-        " Generated volumes of a column start from the same noise; real ones are no counterparts.",
-        fontsize=8,
-    )
+    scale_bar(panels[0].axes[-shown], spacing_mm, len(rows[0][0]))
+    figure.supxlabel(f"{scale(window, spacing_mm)} {note}", fontsize=8)
     return figure
+
+
+def scale(window: tuple[float, float], spacing_mm: float) -> str:
+    """What greys and lengths of a figure mean."""
+    low, high = window
+    return f"HU window [{low:g}, {high:g}], {spacing_mm:g} mm voxels, bar {BAR_MM} mm."
 
 
 def blank(panel: SubFigure, lines: int, columns: int) -> np.ndarray:
