@@ -21,10 +21,6 @@ rule all:
     default_target: True
     input:
         collect(rules.table.output, table=plan.tables(CONFIG)),
-        rules.all_metrics.output if plan.scored(CONFIG) else [],
-        rules.settings.output if CONFIG.tables.table_1 else [],
-        [collect(rules.closest.output, dataset=d, size=n) for d, n in plan.scored_sizes(CONFIG)],
-        [collect(rules.figure.output, figure=f, dataset=d) for f, d in plan.figures(CONFIG)],
-        [collect(rules.cavities.output, dataset=d) for d in plan.shown(CONFIG.figures.figure_6)],
-        [collect(rules.figure_15.output, dataset=d) for d in plan.shown(CONFIG.figures.figure_15)],
+        ALL_FIGURES,
         collect(rules.quality.output.page, dataset=CONFIG.datasets),
+        rules.site.output if plan.tables(CONFIG) else [],

@@ -46,6 +46,8 @@ STEPS = {
     "cavities": "prdit.report.cavities",
     "closest": "prdit.report.closest",
     "quality": "prdit.report.quality",
+    "curves": "prdit.report.curves",
+    "site": "prdit.report.site",
 }
 """Verb of a step -> the module whose `run` does it. A step's options are its run's parameters."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import NamedTuple
 
+import yaml
+
 from prdit import recipes
 from prdit.config import (
     Backbone,
@@ -294,6 +296,41 @@ def branches_recipe(config: Config, dataset: str) -> str:
     assert shown is not None
     label, sampler = config.datasets[dataset].label, config.samplers[shown.sampler]
     return _json(recipes.BranchesRecipe(dataset=label, model=shown.model, sampler=sampler))
+
+
+def viewed(config: Config) -> tuple[list[tuple[str, int]], list[Sampled]]:
+    """What the report's viewer shows: real volumes, and the sets of Tables 1 and 2, a seed each."""
+    chosen = config.selections()
+    found: dict[tuple[str, int, str, str], Sampled] = {}
+    for name in ("table_1", "table_2"):
+        for one in sampled(chosen[f"tables.{name}"]) if f"tables.{name}" in chosen else []:
+            found.setdefault(one[:4], one)
+    sets = sorted({(one.dataset, one.size) for one in found.values()})
+    return sets, list(found.values())
+
+
+def site_recipe(config: Config) -> str:
+    """Recipe of the report."""
+    chosen = config.selections()
+    names = [name for name in tables(config) if name not in (TIMES, PAIRWISE)]
+    floor = FLOOR.replace(" ", "-")
+    cards = {}
+    for name in names:
+        sets = sampled(chosen[f"tables.{name}"])
+        floors = sorted({(one.dataset, one.size, floor, "-", 0) for one in sets})
+        cards[name] = [*map(tuple, sets), *floors]
+    reals, samples = viewed(config)
+    labels = {name: one.label for name, one in config.datasets.items()}
+    settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120)
+    return _json(
+        recipes.SiteRecipe(
+            name=config.name,
+            config=settings,
+            cards=cards,
+            reals=[f"{labels[dataset]} {size}^3" for dataset, size in reals],
+            samples=[f"{labels[s.dataset]} {s.size}^3, {s.model}" for s in samples],
+        )
+    )
 
 
 def quality_recipe(config: Config, dataset: str) -> str:

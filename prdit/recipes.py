@@ -214,3 +214,17 @@ class CavitiesRecipe(Entry):
     """A data set's label."""
 
     dataset: str
+
+
+class SiteRecipe(Entry):
+    """What the report is called, and what its parts are."""
+
+    name: str
+    config: str
+    """As text, to be shown."""
+    cards: dict[str, list[tuple[str, int, str, str, int]]]
+    """By table: data set, size, model, sampler and seed of each set of scores."""
+    reals: list[str]
+    """What sets of real volumes are called."""
+    samples: list[str]
+    """What sets of samples are called."""

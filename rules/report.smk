@@ -271,3 +271,88 @@ rule quality:
     shell:
         "python -m prdit quality --recipe {params.recipe:q} --ledger {input.ledger}"
         " --split {input.split} --summary {input.summary} --page {output.page} > {log} 2>&1"
+
+
+rule curves:
+    """What a training did is seen in its losses, not in its last number."""
+    input:
+        [
+            path
+            for dataset, size, model in plan.trained(CONFIG)
+            for path in collect(
+                rules.train.output.history, dataset=dataset, size=size, model=model
+            )
+        ],
+    output:
+        figure="<results>/figures/losses.png",
+    log:
+        "<results>/logs/curves.log",
+    benchmark:
+        "<results>/benchmarks/curves.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("curves"),
+    shell:
+        "python -m prdit curves --histories {input} --figure {output.figure} > {log} 2>&1"
+
+
+ALL_FIGURES = [
+    *(
+        path
+        for figure, dataset in plan.figures(CONFIG)
+        for path in collect(rules.figure.output.figure, figure=figure, dataset=dataset)
+    ),
+    *collect(rules.cavities.output.figure, dataset=plan.shown(CONFIG.figures.figure_6)),
+    *collect(rules.figure_15.output.figure, dataset=plan.shown(CONFIG.figures.figure_15)),
+    *(
+        path
+        for dataset, size in plan.scored_sizes(CONFIG)
+        for path in collect(rules.closest.output.figure, dataset=dataset, size=size)
+    ),
+    *(rules.curves.output if plan.trained(CONFIG) else []),
+]
+
+
+rule site:
+    """Everything a run made, in a folder that opens from disk."""
+    input:
+        tables=[
+            *collect(rules.table.output.markdown, table=plan.tables(CONFIG)),
+            *(rules.settings.output if CONFIG.tables.table_1 else []),
+            *(rules.all_metrics.output if plan.scored(CONFIG) else []),
+        ],
+        cards=rules.scores.input[: len(rules.scores.input.floors) + len(rules.scores.input.scores)],
+        figures=ALL_FIGURES,
+        quality=collect(rules.quality.output.page, dataset=CONFIG.datasets),
+        costs=rules.costs.output.table,
+        reals=[
+            collect(rules.pack.output.array, dataset=dataset, size=size)
+            for dataset, size in plan.viewed(CONFIG)[0]
+        ],
+        samples=[
+            collect(rules.sample.output.card, portion=plan.portions(CONFIG)[0], **one._asdict())
+            for one in plan.viewed(CONFIG)[1]
+        ],
+    output:
+        site=directory("<results>/report"),
+    log:
+        "<results>/logs/site.log",
+    benchmark:
+        "<results>/benchmarks/site.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        recipe=recipe(plan.site_recipe),
+        code=code("site"),
+    shell:
+        "python -m prdit site --recipe {params.recipe:q} --tables {input.tables}"
+        " --cards {input.cards} --figures {input.figures} --quality {input.quality}"
+        " --costs {input.costs} --reals {input.reals} --samples {input.samples}"
+        " --site {output.site} > {log} 2>&1"

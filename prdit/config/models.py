@@ -143,13 +143,13 @@ FIXED = ("generator", "start_from", "weights", "per_dataset")
 
 def on_dataset(model: Model, dataset: str) -> Model:
     """A model as it is on a data set. Raises ValueError if it cannot be so."""
-    changes = model.per_dataset.get(dataset)
-    if changes is None:
-        return model
+    changes = model.per_dataset.get(dataset, {})
     for key in FIXED:
         if key in changes:
             raise ValueError(f"{key} is the same on all data sets; name another model instead")
-    told = _merged(model.model_dump(exclude_unset=True), changes)
+    if not changes:
+        return model.model_copy(update={"per_dataset": {}})
+    told = _merged(model.model_dump(exclude_unset=True, exclude={"per_dataset"}), changes)
     try:
         return TypeAdapter[Model](Model).validate_python(told)
     except ValidationError as error:

@@ -43,7 +43,7 @@ class Trained(Entry):
         None, description="File to take instead of training: of this package, or its authors'."
     )
     per_dataset: dict[Name, dict[str, Any]] = Field(
-        default={}, exclude=True, description="By data set: what is different there, as here."
+        default={}, description="By data set: what is different there, as here."
     )
 
     @model_validator(mode="after")

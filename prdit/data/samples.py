@@ -19,6 +19,11 @@ def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
     Raises:
         UserError: one is missing, or no longer what was drawn.
     """
+    yield from map(read_nifti, sample_paths(card, count))
+
+
+def sample_paths(card: Path, count: int | None = None) -> Iterator[Path]:
+    """Where they lie; raises UserError as `read_samples` does."""
     told = read_json(card, "files")
     files = sorted(dict(told["files"]).items())
     if not files and "oom" not in told:
@@ -30,4 +35,4 @@ def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
                 f"sample {path} is missing or has changed since it was drawn; delete {card.name}"
                 " beside it to have it drawn again"
             )
-        yield read_nifti(path)
+        yield path

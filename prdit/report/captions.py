@@ -21,6 +21,24 @@ CAPTIONS = {
     "table_11": "**Table 11.** ln(W(column) / W(row)) by critics that tell both from real volumes;"
     " positive: the row's model is nearer to them. Mean ± standard deviation over critics.",
 }
+FIGURES = {
+    "figure_4": "Figure 4. Depths of PRDiT, axial.",
+    "figure_5": "Figure 5. Against rivals, sagittal.",
+    "figure_6": "Figure 6. Cavities of air in real volumes.",
+    "figure_7": "Figure 7. Predictor steps k, axial.",
+    "figure_8": "Figure 8. Predictor steps k, coronal.",
+    "figure_9": "Figure 9. Predictor steps k, sagittal.",
+    "figure_10": "Figure 10. Noise-only samplers, and the conventional one.",
+    "figure_11": "Figure 11. Base frozen, and fine-tuned.",
+    "figure_12": "Figure 12. Depths of PRDiT.",
+    "figure_13": "Figure 13. Depths of PRDiT, the other data set.",
+    "figure_14": "Figure 14. Against rivals at the highest resolution.",
+    "figure_15": "Figure 15. Local Denoiser's estimate and Global DiT's residual.",
+    "components": "Components of the model (Table 4).",
+    "closest": "Samples nearest to a training volume, above it.",
+    "losses": "Losses of every training.",
+}
+"""By the beginning of a figure's name."""
 BESIDE = (
     "FID train and FID held-out: against as many training as held-out volumes (the former the mean"
     " of up to five such sets); where a model copies, the former falls against the latter more than"

@@ -1,0 +1,139 @@
+"""The report: a folder that opens from disk, with everything a run made one click away."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from prdit import __version__
+from prdit.files import atomic_folder, read_json
+from prdit.recipes import SiteRecipe
+from prdit.report import viewer
+from prdit.report.captions import FIGURES
+from prdit.report.verdict import NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED
+
+PACKAGES = ("numpy", "pandas", "matplotlib", "scipy", "nibabel")
+
+
+def run(
+    recipe: SiteRecipe,
+    *,
+    tables: list[Path],
+    cards: list[Path],
+    figures: list[Path],
+    quality: list[Path],
+    costs: Path,
+    reals: list[Path],
+    samples: list[Path],
+    site: Path,
+) -> None:
+    """Write the folder `site`, whose index.html is to be opened.
+
+    Args:
+        tables: Markdown files; CSV and LaTeX of the same name lie beside some.
+        cards: score files.
+        figures: pictures.
+        quality: folders of the pages of what became of every series.
+        reals, samples: volumes for the viewer: arrays, and cards of samples.
+    """
+    with atomic_folder(site) as folder:
+        for name in ("tables", "cards", "figures", "quality"):
+            (folder / name).mkdir()
+        names = {copied(path, folder / "cards"): path for path in cards}
+        for path in tables:
+            for kind in (".md", ".csv", ".tex"):
+                if path.with_suffix(kind).is_file():
+                    shutil.copyfile(
+                        path.with_suffix(kind), folder / "tables" / f"{path.stem}{kind}"
+                    )
+        for path in figures:
+            shutil.copyfile(path, folder / "figures" / path.name)
+        for path in quality:
+            shutil.copytree(path, folder / "quality" / path.name)
+        count = viewer.write(recipe, reals, samples, folder)
+        shown = [table(path, recipe, names) for path in tables]
+        page = viewer.template("index.html").render(
+            name=recipe.name,
+            scoreboard=[score for path in tables if (score := scoreboard(path))],
+            tables=shown,
+            figures=[captioned(path) for path in figures],
+            datasets=[path.name for path in quality],
+            costs=costs_of(costs),
+            config=recipe.config,
+            versions=versions(),
+            volumes=count,
+        )
+        (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def copied(card: Path, folder: Path) -> str:
+    """The name that a score file gets in the report."""
+    about = read_json(card, "dataset", "size", "model", "sampler", "seed")
+    keys = ("dataset", "size", "model", "sampler", "seed")
+    name = "_".join(str(about[key]).replace(" ", "-") for key in keys) + ".json"
+    shutil.copyfile(card, folder / name)
+    return name
+
+
+def table(path: Path, recipe: SiteRecipe, names: dict[str, Path]) -> dict[str, Any]:
+    """A table as HTML, and the cards of its rows."""
+    wanted = {"_".join(map(str, one)) + ".json" for one in recipe.cards.get(path.stem, [])}
+    return {
+        "name": path.stem,
+        "html": in_html(path.read_text(encoding="utf-8")),
+        "csv": path.with_suffix(".csv").is_file(),
+        "tex": path.with_suffix(".tex").is_file(),
+        "cards": sorted(wanted & set(names)),
+    }
+
+
+def in_html(text: str) -> Markup:
+    """Markdown as HTML; nothing in it is taken for HTML."""
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+
+
+def scoreboard(path: Path) -> dict[str, Any] | None:
+    """How many rows of a table have which verdict; none of a table that has no verdicts."""
+    if not path.with_suffix(".csv").is_file():
+        return None
+    frame = pd.read_csv(path.with_suffix(".csv"))
+    if "verdict" not in frame:
+        return None
+    counts = frame["verdict"].value_counts()
+    number = path.stem.removeprefix("table_")
+    return {
+        "table": path.stem,
+        "title": f"Table {number}",
+        "reproduced": int(counts.get(REPRODUCED, 0)),
+        "failed": int(counts.get(NOT_REPRODUCED, 0)),
+        "incomparable": int(counts.get(NOT_COMPARABLE, 0)),
+    }
+
+
+def captioned(path: Path) -> dict[str, str]:
+    """A figure's file, and what it shows."""
+    kind = max((one for one in FIGURES if path.stem.startswith(one)), key=len, default="")
+    rest = path.stem.removeprefix(kind).strip("_")
+    title = f"{FIGURES.get(kind, path.stem)} ({rest})" if kind else path.stem
+    return {"name": path.stem, "file": path.name, "title": title}
+
+
+def costs_of(path: Path) -> dict[str, Any]:
+    """The table of costs: its columns and its rows as text."""
+    frame = pd.read_csv(path)
+    frame["hours"] = frame["hours"].round(3)
+    cells = frame.astype(object).where(frame.notna(), "")
+    return {"columns": list(frame.columns), "rows": cells.to_numpy().tolist()}
+
+
+def versions() -> list[tuple[str, str]]:
+    """Of this package, Python, and the packages that reports are made with."""
+    found = [("prdit", __version__), ("Python", platform.python_version())]
+    return found + [(name, version(name)) for name in PACKAGES]
