@@ -93,7 +93,8 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     edit(loop, "    processes, steps", "    # a comment\n    processes, steps")
     assert planned(workflow_copy) == set(), "a comment re-runs nothing"
 
-    shown = {"scores", "table", "all_metrics", "closest"}
+    assert "Scoreboard" in (results / "report/index.html").read_text()
+    shown = {"scores", "table", "all_metrics", "closest", "site"}
     after_score = {"score", "floor", *shown}
     edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (2 *", "1 / (3 *")
     assert planned(workflow_copy) == after_score
@@ -108,7 +109,7 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     longer = {**STAGE_1, "start_from": "local", "depth": 1, "training": {**TRAINING, "volumes": 20}}
     configure(workflow_copy, models={"local": STAGE_1, "PRDiT-4L": longer})
     assert planned(workflow_copy) == {
-        *("train", "sample", "features", "score", "figure", "costs", "settings", *shown),
+        *("train", "sample", "features", "score", "figure", "costs", "settings", "curves", *shown),
     }
 
     chests = {**MICRO["datasets"]["chests"], "window": {"low": -1350, "high": 150}}  # type: ignore[index]

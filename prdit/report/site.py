@@ -56,7 +56,9 @@ def run(
         for path in figures:
             shutil.copyfile(path, folder / "figures" / path.name)
         for path in quality:
-            shutil.copytree(path, folder / "quality" / path.name)
+            shutil.copytree(
+                path, folder / "quality" / path.name, ignore=shutil.ignore_patterns(".*")
+            )
         count = viewer.write(recipe, reals, samples, folder)
         shown = [table(path, recipe, names) for path in tables]
         page = viewer.template("index.html").render(
