@@ -123,7 +123,12 @@ rule table:
         costs=rules.costs.output.table,
         published="config/published.yaml",
     output:
-        csv="<results>/tables/{table}.csv",
+        csv=report(
+            "<results>/tables/{table}.csv",
+            caption="../workflow/report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
         markdown="<results>/tables/{table}.md",
         latex="<results>/tables/{table}.tex",
     log:
@@ -152,7 +157,12 @@ rule figure:
         real=figure_real,
         cards=figure_cards,
     output:
-        figure="<results>/figures/{figure}_{dataset}.png",
+        figure=report(
+            "<results>/figures/{figure}_{dataset}.png",
+            caption="../workflow/report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}", "data set": "{dataset}"},
+        ),
     log:
         "<results>/logs/figure/{figure}_{dataset}.log",
     benchmark:
@@ -255,7 +265,13 @@ rule quality:
         split=rules.ledger.output.split,
         summary=rules.ledger.output.summary,
     output:
-        page=directory("<results>/quality/{dataset}"),
+        page=report(
+            directory("<results>/quality/{dataset}"),
+            htmlindex="index.html",
+            caption="../workflow/report/quality.rst",
+            category="Scans",
+            labels={"data set": "{dataset}"},
+        ),
     log:
         "<results>/logs/quality/{dataset}.log",
     benchmark:
@@ -284,7 +300,12 @@ rule curves:
             )
         ],
     output:
-        figure="<results>/figures/losses.png",
+        figure=report(
+            "<results>/figures/losses.png",
+            caption="../workflow/report/losses.rst",
+            category="Trainings",
+            labels={"figure": "losses"},
+        ),
     log:
         "<results>/logs/curves.log",
     benchmark:
