@@ -22,6 +22,7 @@ from prdit.metrics.frechet import frechet_distance
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "miniature"
 CONFIG = load_file(ROOT / "config" / "miniature.yaml")
+SLICES = sorted(path for path in RESULTS.glob("figures/*.png") if path.stem != "losses")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -193,7 +194,12 @@ def test_costs_are_those_of_the_records() -> None:
     assert table.loc["WDM-3D", "training hours"] > 0
 
 
-@pytest.mark.parametrize("figure", sorted(RESULTS.glob("figures/*.png")), ids=lambda p: p.stem)
+def test_losses_are_drawn() -> None:
+    picture = matplotlib.image.imread(RESULTS / "figures" / "losses.png")[..., :3]
+    assert 0.01 < (picture.min(axis=2) < 0.8).mean() < 0.5
+
+
+@pytest.mark.parametrize("figure", SLICES, ids=lambda p: p.stem)
 def test_figures_are_not_blank(figure: Path) -> None:
     picture = matplotlib.image.imread(figure)[..., 0]
     height, width = picture.shape

@@ -37,7 +37,7 @@ def run(*, histories: list[Path], figure: Path) -> None:
     for axis, path in zip(axes.flat, sorted(histories), strict=False):
         dataset, size, model = path.parts[-4:-1]
         axis.set_title(f"{model}, {dataset} {size}^3", fontsize=8)
-        axis.tick_params(labelsize=7)
+        axis.tick_params(which="both", labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
         panel(axis, path)
     drawing.supxlabel(
