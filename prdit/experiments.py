@@ -249,6 +249,11 @@ def table_recipe(config: Config, table: str) -> str:
     )
 
 
+def has_settings(config: Config) -> bool:
+    """Whether there are models whose settings Tables 9 and 10 tell."""
+    return bool(recipes.SettingsRecipe.model_validate_json(settings_recipe(config)).models)
+
+
 def settings_recipe(config: Config) -> str:
     """Recipe of the tables of settings."""
     found = {}

@@ -7,6 +7,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from prdit.errors import UserError
+
 PACKAGE = Path(__file__).parent
 SCIENCE = ("models", "diffusion", "generators", "training", "metrics", "critic", "data", "report")
 """Folders that count. What lies beside them (command line, config, files) hands data over; it
@@ -34,8 +36,16 @@ def closure(modules: tuple[str, ...]) -> set[str]:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += imports(ast.parse(source(module).read_text()))
+            waiting += imports(parsed(source(module)))
     return found
+
+
+def parsed(path: Path) -> ast.Module:
+    """A module's source, taken apart. Raises UserError if it is no Python."""
+    try:
+        return ast.parse(path.read_text())
+    except SyntaxError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
 
 
 def imports(tree: ast.Module) -> set[str]:
@@ -61,7 +71,7 @@ def source(module: str) -> Path:
 
 def normalised(path: Path) -> str:
     """Source without comments, docstrings and formatting."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):

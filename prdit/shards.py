@@ -59,7 +59,13 @@ def _manifest(path: str) -> list[dict[str, str]]:
 
 
 def check_sources(config: Config) -> None:
-    """Raise UserError unless every manifest and folder is there and holds scans."""
+    """Raise UserError unless all files that a config names are there, and folders hold scans.
+
+    Snakemake would take what was made of a file that is gone for good.
+    """
+    for name, model in config.models.items():
+        if model.weights is not None and not Path(model.weights).is_file():
+            raise UserError(f"models.{name}.weights: there is no file {model.weights}")
     for name, dataset in config.datasets.items():
         if scan_count(config, name) == 0:
             raise UserError(f"datasets.{name}.source holds no scans: {dataset.source!r}")

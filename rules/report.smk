@@ -343,7 +343,7 @@ rule site:
     input:
         tables=[
             *collect(rules.table.output.markdown, table=plan.tables(CONFIG)),
-            *(rules.settings.output if CONFIG.tables.table_1 else []),
+            *(rules.settings.output if plan.has_settings(CONFIG) else []),
             *(rules.all_metrics.output if plan.scored(CONFIG) else []),
         ],
         cards=rules.scores.input[: len(rules.scores.input.floors) + len(rules.scores.input.scores)],

@@ -72,7 +72,7 @@ def test_a_refined_model_is_its_base_and_a_local_denoiser() -> None:
 def test_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["describe", "PRDiT-4L"]) == 0
     said = capsys.readouterr().out
-    assert "all              93,228,992              679.5" in said
+    assert "all                93,228,992              679.5" in said
     assert main(["describe", "PRDiT-5L"]) == 2
     assert "the model: 'PRDiT-5L' is not defined; did you mean 'PRDiT-" in capsys.readouterr().err
     assert main(["describe", "PRDiT-4L", "--size", "100"]) == 2

@@ -31,10 +31,11 @@ EXAMPLE = ROOT / "docs" / "examples" / "vae.py"
 
 
 def documented() -> dict[str, Any]:
-    """The config that the page shows."""
+    """Models, samplers and tables of the example's config, part of which the page shows."""
     (block, *_) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    found: dict[str, Any] = yaml.safe_load(block)
-    return found
+    whole = yaml.safe_load((EXAMPLE.with_suffix(".yaml")).read_text())
+    assert yaml.safe_load(block)["models"] == whole["models"]
+    return {key: whole[key] for key in ("models", "samplers", "tables")}
 
 
 def test_the_example_stands_in_table_1_trained_and_taken(workflow_copy: Path) -> None:
@@ -101,7 +102,13 @@ def with_models(**models: Any) -> dict[str, Any]:
 REFUSED = {
     "config, models.x: generator 'vea' is no module of prdit/generators": {
         "generator": "vea",
+        "latent": 3,
         "training": {"volumes": 1},
+    },
+    "models.x.per_dataset.chests: multipels: Extra inputs are not permitted": {
+        "generator": "wdm_3d",
+        "training": {"volumes": 1},
+        "per_dataset": {"chests": {"multipels": [1]}},
     },
     "config, models.x: add training, or name a file of weights": {"generator": "wdm_3d"},
     "config, models.x: write either training or weights, not both": {
@@ -250,7 +257,7 @@ def test_a_file_for_other_volumes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"makes volumes of 8\^3 voxels .* are of 16\^3 voxels"):
         taken(tmp_path / "t", entry, file, size=16)
     other = entry.model_copy(update={"width": 48})
-    with pytest.raises(UserError, match="does not fit its model"):
+    with pytest.raises(UserError, match=r"does not fit its model \(.* of another shape, e.g. "):
         taken(tmp_path / "t", other, file)
 
 
@@ -285,3 +292,59 @@ def test_the_cards_tell_the_settings_of_the_paper() -> None:
         training = config.models[name].training
         assert f"{training.volumes // training.batch:,}" == steps
         assert f"{steps} steps of {training.batch}" in told
+
+
+def test_weights_that_are_gone_stop_before_any_job(workflow_copy: Path) -> None:
+    """Even if what was made of them before is still there."""
+    models = {**MICRO["models"], "x": {"generator": "wdm_3d", "weights": "gone.pt"}}
+    configure(workflow_copy, models=models)
+    done = run(workflow_copy, "-n")
+    assert done.returncode != 0
+    assert "models.x.weights: there is no file gone.pt" in done.stdout
+
+
+def test_a_model_that_is_null_takes_its_rows_along() -> None:
+    rows = {"a": {"model": "x"}, "b": {"model": "PRDiT-4L"}, "c": None}
+    table = {"datasets": ["chests"], "size": 8, "sampler": "k2", "rows": rows}
+    told = with_models(x=None)
+    found = load({**told, "tables": {"table_1": table}, "figures": {}})
+    assert found.tables.table_1 is not None
+    assert [row.label for row in found.tables.table_1.shown()] == ["b"]
+    listed = {**table, "rows": ["x", "PRDiT-4L"]}
+    found = load({**told, "tables": {"table_1": listed}, "figures": {}})
+    assert found.tables.table_1 is not None
+    assert [row.label for row in found.tables.table_1.shown()] == ["PRDiT-4L"]
+
+
+def test_losses_without_a_loss_are_told() -> None:
+    from stepping import step
+
+    training = Training(volumes=4, batch=2)
+    generator: Any = build(WDM.model_copy(update={"training": training, "weights": None}), 8, None)
+    generator.optimizers()
+    for wrong in ({"lose": torch.zeros(())}, {"loss": torch.zeros(2)}):
+        generator.losses = lambda x0, index, wrong=wrong: wrong  # noqa: ARG005
+        with pytest.raises(UserError, match='must give "loss", the mean over its volumes'):
+            step(generator, torch.zeros(2, 1, 8, 8, 8), torch.arange(2), training)
+
+
+def test_volumes_of_a_wrong_shape_are_not_written(tmp_path: Path) -> None:
+    from prdit.generators import draw
+    from prdit.recipes import SampleRecipe
+
+    trained(tmp_path)
+    recipe = SampleRecipe(sampler={"steps": 2}, seed=0, first=0, count=2)
+    source = draw.Source(recipe, tmp_path / "weights.safetensors", torch.device("cpu"), 2)
+    source.size = 8
+    for shape in ((2, 1, 4, 4, 4), (2, 8, 8, 8), (1, 1, 8, 8, 8)):
+        with pytest.raises(UserError, match=r"where \(2, 1, 8, 8, 8\) is due"):
+            source.fitting(lambda index, seed, shape=shape: torch.zeros(shape), [0, 1])  # noqa: ARG005
+
+
+def test_a_file_that_is_no_python_is_named(workflow_copy: Path) -> None:
+    path = workflow_copy / "prdit" / "generators" / "vae.py"
+    path.write_text(EXAMPLE.read_text().replace("class VAE(Generator):", "class VAE(Generator:"))
+    configure(workflow_copy, **documented(), figures={})
+    done = run(workflow_copy, "-n")
+    assert done.returncode != 0
+    assert "generators/vae.py, line" in done.stdout

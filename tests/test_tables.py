@@ -13,8 +13,10 @@ import yaml
 from prdit import experiments as plan
 from prdit import shards
 from prdit.config.file import load_file
+from prdit.errors import UserError
 from prdit.recipes import SettingsRecipe, TableRecipe
 from prdit.report import costs, critics, scores, settings, tables, verdict
+from prdit.report.latex import in_latex
 from prdit.report.markdown import in_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -134,12 +136,30 @@ def test_table_2_has_costs_and_what_lacked_memory(tmp_path: Path) -> None:
 
 
 def test_latex_has_every_row(tmp_path: Path) -> None:
-    make_table(tmp_path, "table_3")
+    frame, _ = make_table(tmp_path, "table_3")
     text = (tmp_path / "t.tex").read_text()
-    assert r"PRDiT\_64\textasciicircum{}128" in text
+    assert r"FID $\times 10^{3}$" in text
+    assert r"\textbf{1.00} [2.04]" in text  # ours, not the paper's
     assert text.count(" \\\\\n") == 1 + 2 + 1
-    assert "[2.04]" in text
+    assert f"Features: {NETWORK}".replace("_", r"\_") in text
     assert not [c for c in "±↓†²" if c in text]
+    frame["because"] = "other data"
+    assert "Not comparable with the paper: other data." in in_latex(frame, "")
+
+
+def test_w_scores_of_another_anchor_do_not_compare(tmp_path: Path) -> None:
+    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_1"))
+    assert recipe.anchor is not None
+    other = recipe.rows[3]
+    make_table(tmp_path, "table_1")
+    found = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("scores", "critics", "costs")}
+    values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
+    changed = recipe.model_copy(update={"anchor": other})
+    rows = tables.rows(changed, found["scores"], found["critics"], found["costs"], values)
+    assert rows[0]["verdict W-score"] == "not comparable"
+    assert rows[0]["difference W-score"] is None
+    assert rows[0]["verdict FID x10^3"] != "not comparable"
+    assert "W-scores as ratios to PRDiT-4L instead of PRDiT-12L" in rows[0]["because"]
 
 
 VERDICTS = {
@@ -233,7 +253,7 @@ def test_table_6_is_in_seconds_of_a_device(tmp_path: Path) -> None:
     assert frame["seconds per volume"].tolist() == [5.0] * 6
     paper = [0.0102, 26.0518, 34.6328, 11.459, 18.3414, 21.9311]
     assert frame["paper seconds per volume"].tolist() == paper
-    line = "| PRDiT-4L | 128^3 | 5.0000 ± 1.0000 | 11.4590 ± 1.1665 | -6.4590 | not comparable |"
+    line = "| PRDiT-4L | 128^3 | 5.0000 ± 1.0000 | 11.4590 ± 1.1665 | - | not comparable |"
     assert line in text.replace("**", "")
     assert "| PRDiT-4L | 128^3 | 3 | a GPU | bfloat16 |" in text
     assert "one device" in text
@@ -251,7 +271,7 @@ def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
     recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_4"))
     found = pd.read_csv(make_scores(tmp_path))
     scores_left = found[found["sampler"] != "k3"]
-    with pytest.raises(LookupError):
+    with pytest.raises(UserError, match="scores.csv has nothing of k = 3"):
         tables.rows(recipe, scores_left, pd.DataFrame(), pd.DataFrame(), {"predictor_steps_k": {}})
 
 

@@ -150,7 +150,12 @@ class Config(Entry):
 
     def on(self, dataset: str) -> Config:
         """The same, with models as they are on a data set."""
-        models = {name: on_dataset(model, dataset) for name, model in self.models.items()}
+        models = {}
+        for name, model in self.models.items():
+            try:
+                models[name] = on_dataset(model, dataset)
+            except ValueError as error:
+                raise ValueError(f"models.{name}.per_dataset.{dataset}: {error}") from None
         return self.model_copy(update={"models": models})
 
     def start_size(self, name: str, size: int) -> int:

@@ -79,10 +79,7 @@ def _on(config: Config, dataset: str) -> Config:
     for name, model in config.models.items():
         for other in model.per_dataset:
             _known(f"models.{name}.per_dataset", other, config.datasets)
-    try:
-        return config.on(dataset)
-    except ValueError as error:
-        raise ValueError(f"models on {dataset}: {error}") from None
+    return config.on(dataset)
 
 
 def check_model(config: Config, name: str, size: int) -> None:

@@ -48,20 +48,38 @@ def _without_nothing(raw: Mapping[str, Any]) -> dict[str, Any]:
             kept[group] = {name: entry for name, entry in entries.items() if entry is not None}
             if group == "datasets":
                 without = {*entries} - {*kept[group]}
+    models = raw.get("models")
+    gone = (
+        {name for name, one in models.items() if one is None}
+        if isinstance(models, Mapping)
+        else set()
+    )
     for group in ("models", "tables", "figures"):
-        if without and isinstance(entries := kept.get(group), Mapping):
-            kept[group] = {name: _off(entry, without) for name, entry in entries.items()}
+        if isinstance(entries := kept.get(group), Mapping):
+            kept[group] = {name: _off(entry, without, gone) for name, entry in entries.items()}
     return kept
 
 
-def _off(entry: Any, datasets: set[str]) -> Any:
-    """A model, table or figure that knows nothing of these data sets; null if nothing is left."""
+def _off(entry: Any, datasets: set[str], models: set[str]) -> Any:
+    """A model, table or figure without these data sets, and without rows of these models.
+
+    Rows that are null are left out too. Null if no data set is left.
+    """
     if not isinstance(entry, Mapping):
         return entry
     off = dict(entry)
     if isinstance(mine := entry.get("per_dataset"), Mapping):
         off["per_dataset"] = {name: value for name, value in mine.items() if name not in datasets}
-    if isinstance(entry.get("datasets"), list):
+    rows = entry.get("rows")
+    if isinstance(rows, list):
+        off["rows"] = [name for name in rows if name not in models]
+    elif isinstance(rows, Mapping):
+        off["rows"] = {
+            label: row
+            for label, row in rows.items()
+            if row is not None and not (isinstance(row, Mapping) and row.get("model") in models)
+        }
+    if datasets and isinstance(entry.get("datasets"), list):
         off["datasets"] = [name for name in entry["datasets"] if name not in datasets]
         return off if off["datasets"] or not entry["datasets"] else None
     return off
@@ -79,8 +97,12 @@ SENTENCES = {
 """Errors that pydantic words for programmers."""
 
 
+TAGS = ("labelled",)
+"""Alternatives that pydantic names in paths, and users do not know."""
+
+
 def _sentence(error: Any) -> str:
-    path = [str(part) for part in error["loc"]]
+    path = [str(part) for part in error["loc"] if part not in TAGS]
     unknown = path[-1] if error["type"] == "extra_forbidden" else None
     written, known = _place(path, unknown)
     where = ".".join(written) or "the config"

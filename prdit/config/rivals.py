@@ -107,14 +107,17 @@ class Own(Trained):
     start_from: Name | None = None
     settings: dict[str, Any] = Field(default={}, description="Whatever the module asks for.")
 
-    @model_validator(mode="after")
-    def _is_there(self) -> Self:
-        if self.generator not in known():
+    @model_validator(mode="before")
+    @classmethod
+    def _is_there(cls, raw: Any) -> Any:
+        """Before its keys are looked at: most are unknown if the generator is not meant."""
+        name = raw.get("generator") if isinstance(raw, dict) else None
+        if name is not None and name not in known():
             raise ValueError(
-                f"generator '{self.generator}' is no module of prdit/generators with a function"
-                f" `build`; there are {', '.join(known())}"
+                f"generator '{name}' is no module of prdit/generators with a function `build`;"
+                f" there are {', '.join(known())}"
             )
-        return self
+        return raw
 
     def misfit(self, name: str, size: int) -> None:  # noqa: ARG002
         """None: what fits is the module's affair."""

@@ -109,6 +109,11 @@ def build(entry: Model, size: int, base: Model | None = None) -> Generator:
     module = import_module(f"prdit.generators.{entry.generator}")
     try:
         generator: Generator = module.build(entry, size, base)
+        if not isinstance(getattr(generator, "network", None), nn.Module):
+            raise UserError(
+                f"`build` of prdit/generators/{entry.generator}.py gives no Generator with a"
+                " `network`; return one"
+            )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, ["settings", *first["loc"]]))

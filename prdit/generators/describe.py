@@ -27,6 +27,7 @@ class Part:
 
     name: str
     parameters: int
+    trained: int
     flop: int | None
     """Floating-point operations of its matrix products where one volume passes through it once;
     None of a rival's, which are counted together."""
@@ -44,12 +45,12 @@ def describe(entry: Model, size: int, base: Model | None = None) -> list[Part]:
         once(generator, size)
     counts = {name: sum(each.values()) for name, each in counter.get_flop_counts().items()}
     parts = [
-        Part(name, parameters(part), within(counts, f"{type(network).__name__}.{name}"))
+        Part(name, *parameters(part), within(counts, f"{type(network).__name__}.{name}"))
         for name, part in network.named_children()
     ]
     if not isinstance(generator, DiffusionGenerator):
-        parts = [Part(part.name, part.parameters, None) for part in parts]
-    return [*parts, Part("all", parameters(network), counter.get_total_flops())]
+        parts = [Part(part.name, part.parameters, part.trained, None) for part in parts]
+    return [*parts, Part("all", *parameters(network), counter.get_total_flops())]
 
 
 def once(generator: Generator, size: int) -> None:
@@ -72,24 +73,28 @@ def within(counts: dict[str, int], part: str) -> int:
     return sum(counts.get(name, 0) for name in {part, *timely})
 
 
-def parameters(network: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in network.parameters())
+def parameters(network: nn.Module) -> tuple[int, int]:
+    """Number of parameters, and of those that are trained."""
+    every = list(network.parameters())
+    return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
 
 
 def gflop(flop: int | None) -> str:
     """In a column of 18 characters."""
-    return " " * 18 if flop is None else f"{flop / 1e9:18.1f}"
+    return (
+        " " * 18 if flop is None else f"{flop / 1e9:18.3g}" if flop < 1e9 else f"{flop / 1e9:18.1f}"
+    )
 
 
 def in_words(name: str, size: int, parts: list[Part]) -> str:
     """The parts as lines of text, then what memory the model needs."""
-    lines = [f"{name} at {size}^3", f"{'part':12} {'parameters':>14} {'GFLOP per forward':>18}"]
-    lines += [f"{p.name:12} {p.parameters:14,} {gflop(p.flop)}" for p in parts]
-    total = parts[-1].parameters
+    lines = [f"{name} at {size}^3", f"{'part':14} {'parameters':>14} {'GFLOP per forward':>18}"]
+    lines += [f"{p.name:14} {p.parameters:14,} {gflop(p.flop)}" for p in parts]
+    total, trained = parts[-1].parameters, parts[-1].trained
     lines.append(f"weights: {total * 4 / 2**20:.0f} MiB in float32, half of that in bfloat16")
     lines.append(
-        f"training all of it: {total * (TRAINING_BYTES + 4) / 2**20:.0f} MiB of weights, gradients,"
-        " moments and averages, activations apart"
+        f"training {'all' if trained == total else f'{trained:,}'} of it:"
+        f" {(trained * (TRAINING_BYTES + 4) + (total - trained) * 4) / 2**20:.0f} MiB of weights,"
+        " gradients, moments and averages, activations apart"
     )
     return "\n".join(lines)

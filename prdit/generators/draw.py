@@ -105,11 +105,15 @@ class Source:
             return
         generator, about = weights_file.load(self.weights, str(self.device))
         draw, left = generator.drawing(self.recipe.sampler), list(numbers)
+        self.size = int(about["size"])
         while left:
             some, x = self.fitting(draw, left)
             left = left[len(some) :]
             if not np.isfinite(x).all():
-                raise UserError(f"{self.weights} makes volumes that are not finite; train it anew")
+                raise UserError(
+                    f"{self.weights} makes volumes that are not finite; train it anew, or mend how"
+                    " its generator draws"
+                )
             for number, volume in zip(some, x, strict=True):
                 yield number, in_hu(volume, about["window"], about["spacing_mm"]), note(volume)
 
@@ -118,8 +122,12 @@ class Source:
         while True:
             some = numbers[: self.batch]
             try:
-                x = draw(torch.tensor(some, device=self.device), self.recipe.seed)
-                return some, x.squeeze(1).cpu().numpy()
+                with torch.inference_mode():
+                    x = draw(torch.tensor(some, device=self.device), self.recipe.seed)
+                due = (len(some), 1, *[self.size] * 3)
+                if tuple(x.shape) != due:
+                    raise UserError(f"{self.weights} draws {tuple(x.shape)}, where {due} is due")
+                return some, x.squeeze(1).float().cpu().numpy()
             except (RuntimeError, MemoryError) as error:
                 asked = asked_for(error)
                 if asked is None:

@@ -120,8 +120,10 @@ def fit(generator: Generator, state: dict[str, Tensor], path: Path) -> None:
     missing, surplus = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     other = sorted(n for n in set(wanted) & set(state) if wanted[n].shape != state[n].shape)
     if missing or surplus or other:
+        kinds = {"missing": missing, "surplus": surplus, "of another shape": other}
+        told = [f"{len(names)} {kind}, e.g. {names[0]}" for kind, names in kinds.items() if names]
         raise UserError(
-            f"{path} does not fit its model: missing {missing}, surplus {surplus}, of another shape"
-            f" {other}; train it again"
+            f"{path} does not fit its model ({'; '.join(told)}); look at its settings, or train it"
+            " again"
         )
     generator.network.load_state_dict(state)

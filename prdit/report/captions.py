@@ -65,7 +65,7 @@ HOURS = {
 def note(table: str, frame: pd.DataFrame) -> str:
     """The lines below a table."""
     if table == TIMES:
-        return f"Paper: A100. Times compare on one device and in one precision alone.{VERDICT}"
+        return "Paper: A100. Times compare on one device and in one precision alone."
     if table == PAIRWISE:
         return W_SCORES.strip()
     networks = ", ".join(sorted(frame["features"].unique()))

@@ -1,10 +1,12 @@
-"""Tables as LaTeX: ours as the paper prints them, the paper's numbers in grey below."""
+"""Tables as LaTeX: ours as the paper prints them, the paper's numbers in brackets."""
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
-from prdit.report.markdown import best, cell, shown_columns
+from prdit.report.markdown import because, best, cell, shown_columns
 
 SPECIAL = {c: "\\" + c for c in "&%$#_{}"} | {
     "^": r"\textasciicircum{}",
@@ -24,16 +26,21 @@ def in_latex(frame: pd.DataFrame, caption: str) -> str:
     for number, row in frame.iterrows():
         cells = []
         for column in columns:
-            text = escaped(cell(row, column))
-            paper = f"paper {column}"
-            if paper in frame and cell(row, paper) != "-":
-                text += f" [{escaped(cell(row, paper))}]"
-            cells.append(rf"\textbf{{{text}}}" if (number, column) in bold else text)
+            text, paper = escaped(cell(row, column)), f"paper {column}"
+            text = rf"\textbf{{{text}}}" if (number, column) in bold else text
+            known = paper in frame and cell(row, paper) != "-"
+            cells.append(f"{text} [{escaped(cell(row, paper))}]" if known else text)
         lines.append(" & ".join(cells) + r" \\")
     head = " & ".join(escaped(heading(column)) for column in columns) + r" \\"
     rows = "\n".join(lines)
-    title = escaped(caption.replace("*", ""))
-    return rf"""% needs \usepackage{{booktabs}}; in square brackets: the paper's
+    told = [
+        caption.replace("*", ""),
+        "In square brackets: the paper's.",
+        *because(frame),
+        *made(frame),
+    ]
+    title = escaped(" ".join(one for one in told if one))
+    return rf"""% needs \usepackage{{booktabs}}
 \begin{{table}}
 \caption{{{title}}}
 \begin{{tabular}}{{{"l" * len(columns)}}}
@@ -47,11 +54,31 @@ def in_latex(frame: pd.DataFrame, caption: str) -> str:
 """
 
 
+def made(frame: pd.DataFrame) -> list[str]:
+    """The feature networks of a table's numbers."""
+    if "features" not in frame:
+        return []
+    return [f"Features: {', '.join(sorted(frame['features'].dropna().unique()))}."]
+
+
 def heading(column: str) -> str:
     """A column's name."""
     return {"Data set": "Data", "Row": "Model"}.get(column, column)
 
 
 def escaped(text: str) -> str:
-    """Text without what LaTeX would take for its own."""
+    """Text without what LaTeX would take for its own; exponents of numbers as such."""
+    parts = re.split(r"(x?\d+\^\d+)", text)
+    return "".join(power(one) if i % 2 else plain(one) for i, one in enumerate(parts))
+
+
+def plain(text: str) -> str:
+    """Each character as LaTeX writes it."""
     return "".join(SPECIAL.get(c, c) for c in text)
+
+
+def power(text: str) -> str:
+    """128^3 or x10^3."""
+    base, exponent = text.removeprefix("x").split("^")
+    times = r"\times " if text.startswith("x") else ""
+    return f"${times}{base}^{{{exponent}}}$"

@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from prdit.config import Shown
+from prdit.errors import UserError
 from prdit.files import atomic
 from prdit.recipes import ShownData, TableRecipe
 from prdit.report import verdict
@@ -80,6 +81,10 @@ def rows(
         usual: dict[int, pd.Series] = {}
         for row in [*recipe.rows, *floors]:
             chosen = of_row(scores, recipe, dataset, row, columns)
+            if chosen.empty:
+                raise UserError(
+                    f"scores.csv has nothing of {row.label} on {about.label}; make it anew"
+                )
             first = chosen.iloc[0]
             cells: dict[str, Any] = {
                 "Data set": about.label,
@@ -91,7 +96,7 @@ def rows(
                 cells |= w_score(critics, recipe, dataset, row)
             cells |= cost(costs, recipe, dataset, row)
             cells |= theirs(paper.get(row.label) or {}, recipe.table)
-            cells |= compared(cells, chosen, recipe.table, about, row)
+            cells |= compared(cells, chosen, recipe, about, row)
             cells |= how(chosen, columns)
             if not timed:
                 cells |= {DIFFERS: differs(first, usual.setdefault(row.size, first))}
@@ -180,9 +185,10 @@ def theirs(paper: dict[str, Any], table: str) -> dict[str, Any]:
 
 
 def compared(
-    cells: dict[str, Any], chosen: pd.DataFrame, table: str, about: ShownData, row: Shown
+    cells: dict[str, Any], chosen: pd.DataFrame, recipe: TableRecipe, about: ShownData, row: Shown
 ) -> dict[str, Any]:
-    """Ours less the paper's, and whether that is reproduced."""
+    """Ours less the paper's, and whether that is reproduced; nothing of what does not compare."""
+    table = recipe.table
     size = PAPERS_SIZE.get(table, 128)
     reasons = verdict.unlike(
         chosen.iloc[0], papers_data=about.papers, size=row.size, papers_size=size
@@ -194,12 +200,15 @@ def compared(
         known = len(its) > 0 and its["low"].notna().all()
         limits = [column.scale * its[name].mean() for name in ("low", "high")]
         interval = (limits[0], limits[1]) if known else None
-        word = verdict.verdict(cells, column.name, interval, reasons)
+        others = [*reasons, *(verdict.other_anchor(recipe.anchor) if column is W_SCORE else [])]
+        word = verdict.verdict(cells, column.name, interval, others)
         differs = verdict.difference(cells[column.name], cells[f"paper {column.name}"])
+        differs = None if others else differs
         found |= {f"difference {column.name}": differs, f"verdict {column.name}": word}
         words.append(word)
     word = verdict.overall(words)
-    because = "; ".join(reasons) if word == verdict.NOT_COMPARABLE else ""
+    told = [*reasons, *(verdict.other_anchor(recipe.anchor) if "W-score" in cells else [])]
+    because = "; ".join(told) if verdict.NOT_COMPARABLE in words else ""
     return {**found, "verdict": word, "because": because}
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from prdit.config import Shown
+
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE = "reproduced", "not reproduced", "not comparable"
 OOM = "OOM"
 """Of a model that was too large to train, as in the paper."""
 PAPERS_NETWORK = "MedicalNet resnet50, resnet_50.pth"
 PAPERS_VOLUMES = 1000
+PAPERS_ANCHOR = "PRDiT-12L"
 PAPERS_DEVICE = "A100"
 SHARE = 0.1
 """Of the paper's value that ours may differ by, where neither has a spread."""
@@ -37,6 +40,13 @@ def unlike(first: pd.Series, *, papers_data: bool, size: int, papers_size: int) 
         if first[name] != PAPERS_VOLUMES and not first["oom"]:
             found.append(f"{first[name]:g} instead of 1,000 volumes ({name})")
     return found
+
+
+def other_anchor(anchor: Shown | None) -> list[str]:
+    """Why W-scores do not compare with the paper's: they are ratios to another row."""
+    if anchor is None or anchor.label == PAPERS_ANCHOR:
+        return []
+    return [f"W-scores as ratios to {anchor.label} instead of {PAPERS_ANCHOR}"]
 
 
 def difference(ours: Any, papers: Any) -> float | None:
@@ -73,8 +83,8 @@ def _nothing(value: Any) -> bool:
 
 
 def overall(verdicts: list[str]) -> str:
-    """A word on a row: reproduced only if all of it is."""
-    for word in (NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED):
+    """A word on a row: reproduced only if all of it that compares is."""
+    for word in (NOT_REPRODUCED, REPRODUCED, NOT_COMPARABLE):
         if word in verdicts:
             return word
     return ""

@@ -68,7 +68,10 @@ def train(
         updates.batch(
             feed(chosen, upcoming), numbers.to(feed.device, non_blocking=True), training.batch
         )
-        tally.add(generator.step(updates))
+        told = generator.step(updates)
+        if not isinstance(told, dict) or "loss" not in told:
+            raise UserError('a step of a generator must give what to report, "loss" among it')
+        tally.add(told)
         state.average.update()
         state.volumes = (step + 1) * training.batch
         asked, due = processes.any(stop.asked(), clock.due())
@@ -79,8 +82,8 @@ def train(
             state.skipped += tally.check(training.max_skipped, state.volumes)
         if tells:
             seen = validate(generator, held_out, updates) if looked_at(step + 1, steps) else {}
-            told = {"step": step + 1, **tally.means(), **seen, "skipped_steps": state.skipped}
-            journal(state.volumes, told)
+            means = {"step": step + 1, **tally.means(), **seen}
+            journal(state.volumes, {**means, "skipped_steps": state.skipped})
         if saves:
             state.seconds = journal.seconds
             if processes.first:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from prdit.errors import OutOfMemory
+from prdit.errors import OutOfMemory, UserError
 from prdit.generators.base import Losses
 from prdit.generators.precision import precision
 from prdit.machine.memory import asked_for
@@ -94,6 +94,10 @@ class Updates:
             share = len(x0) / self.total
             with self.precision():
                 parts = losses(x0, index)
+            if "loss" not in parts or parts["loss"].dim():
+                raise UserError(
+                    'losses of a generator must give "loss", the mean over its volumes: one number'
+                )
             (parts["loss"] * share).backward()
             for name, value in parts.items():
                 value = value.detach().float() * share
