@@ -243,6 +243,7 @@ def test_a_batch_that_does_not_fit_is_split_further(drawn: Drawn) -> None:
         torch.device("cpu"),
         8,
     )
+    source.size = 4
 
     def draw(index: Tensor, _: int) -> Tensor:
         if len(index) > most:

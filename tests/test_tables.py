@@ -271,7 +271,7 @@ def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
     recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_4"))
     found = pd.read_csv(make_scores(tmp_path))
     scores_left = found[found["sampler"] != "k3"]
-    with pytest.raises(UserError, match="scores.csv has nothing of k = 3"):
+    with pytest.raises(UserError, match=r"scores\.csv has nothing of k = 3"):
         tables.rows(recipe, scores_left, pd.DataFrame(), pd.DataFrame(), {"predictor_steps_k": {}})
 
 

@@ -93,6 +93,8 @@ class Source:
         self, recipe: SampleRecipe, weights: Path, device: torch.device, batch: int
     ) -> None:
         self.recipe, self.weights, self.device, self.batch = recipe, weights, device, batch
+        self.size = 0
+        """Edge of the volumes that are due; known once weights are loaded."""
 
     def volumes(self, numbers: Sequence[int]) -> Iterator[tuple[int, Volume, str]]:
         """(number, volume in HU, note for its header), for each of the numbers.
