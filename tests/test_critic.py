@@ -203,7 +203,7 @@ def found(folder: Path, distances: dict[int, tuple[float, float]]) -> pd.DataFra
 A, B = Shown("A", "a", "k2", 16), Shown("B", "b", "k2", 16)
 TABLE = TableRecipe(
     table="table_11",
-    datasets={"d": ("D", "lidc")},
+    datasets={"d": {"label": "D", "published": "lidc", "papers": False}},
     rows=[A, B],
     seeds=[0],
     floor="Real data",

@@ -27,11 +27,10 @@ SHARED_BY_LATENT = ("width", "multiples", "timesteps")
 """A 3D-LDM has these in common with the one that it trains on."""
 
 STARTS = {
-    "prdit": ("prdit",),
     "prdit_refined": ("prdit", "prdit_refined"),
     "ldm_3d": ("vq_gan", "ldm_3d"),
 }
-"""What a generator can start from; those of the user's own, from anything."""
+"""What a generator can start from; a PRDiT, from a stage 1; those of the user's own, from anything."""
 
 
 def check(config: Config) -> None:
