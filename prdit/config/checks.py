@@ -30,7 +30,7 @@ STARTS = {
     "prdit_refined": ("prdit", "prdit_refined"),
     "ldm_3d": ("vq_gan", "ldm_3d"),
 }
-"""What a generator can start from; a PRDiT, from a stage 1; those of the user's own, from anything."""
+"""What a generator can start from: a PRDiT, from a stage 1; those of the user's own, from any."""
 
 
 def check(config: Config) -> None:
