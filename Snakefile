@@ -13,6 +13,7 @@ include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/sample.smk"
 include: "rules/score.smk"
+include: "rules/tables.smk"
 include: "rules/report.smk"
 
 

@@ -1,7 +1,8 @@
-"""What a config asks for: which jobs exist, and the recipe of each.
+"""What a config asks for: which jobs exist.
 
 A table or figure selects scores or samples; whatever it selects has to be made. Snakemake's rules
-ask here and nowhere else. No torch, no files but manifests: a plan takes a second.
+ask here; what each job is told stands in `prdit.instructions`. No torch, no files but manifests: a
+plan takes a second.
 """
 
 from __future__ import annotations
@@ -9,22 +10,13 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import NamedTuple
 
-import yaml
-
-from prdit import recipes
 from prdit.config import (
-    Backbone,
     Config,
-    Dataset,
-    Entry,
-    ImagingDataCommons,
     Model,
-    PRDiT,
     RealShown,
     Selection,
-    Zenodo,
 )
-from prdit.shards import extent, numbered
+from prdit.shards import numbered
 
 TIMES = "table_6"
 """The table that shows seconds per volume, not scores."""
@@ -112,15 +104,16 @@ def _asked(config: Config, group: str) -> list[str]:
 
 def scored(config: Config) -> list[Sampled]:
     """Every set of samples that some table scores, once each."""
-    return _of_tables(config, [n for n in tables(config) if n not in (TIMES, PAIRWISE)])
+    return of_tables(config, [n for n in tables(config) if n not in (TIMES, PAIRWISE)])
 
 
 def timed(config: Config) -> list[Sampled]:
     """Every model and sampler whose time per volume a table shows, once each."""
-    return _of_tables(config, [name for name in tables(config) if name == TIMES])
+    return of_tables(config, [name for name in tables(config) if name == TIMES])
 
 
-def _of_tables(config: Config, names: list[str]) -> list[Sampled]:
+def of_tables(config: Config, names: list[str]) -> list[Sampled]:
+    """Every set of samples that some of these tables show, once each, as far as they are asked for."""
     chosen = config.selections()
     found = [sampled(chosen[f"tables.{name}"]) for name in names if f"tables.{name}" in chosen]
     return sorted({one for some in found for one in some})
@@ -134,34 +127,6 @@ def scored_sizes(config: Config) -> list[tuple[str, int]]:
 def portions(config: Config) -> list[str]:
     """Portions that a set of samples is drawn in."""
     return numbered(config.sampling.volumes, config.sampling.volumes_per_job)
-
-
-def train_recipe(config: Config, dataset: str, model: str, size: str) -> str:
-    """Recipe of the training of a model on a data set."""
-    there = config.on(dataset)
-    entry, base = there.models[model], there.base(model)
-    return _json(recipes.TrainRecipe(model=entry, size=int(size), base=base))
-
-
-def sample_recipe(config: Config, sampler: str, seed: str, portion: str) -> str:
-    """Recipe of a portion of samples."""
-    part = extent(portion, config.sampling.volumes, config.sampling.volumes_per_job)
-    chosen = config.samplers[sampler]
-    return _json(recipes.SampleRecipe(sampler=chosen, seed=int(seed), **part))
-
-
-def time_recipe(config: Config, dataset: str, size: str, model: str, sampler: str) -> str:
-    """Recipe of the timing of a model and sampler."""
-    return _json(
-        recipes.TimeRecipe(
-            dataset=dataset,
-            size=int(size),
-            model=model,
-            name=sampler,
-            sampler=config.samplers[sampler],
-            repeats=REPEATS,
-        )
-    )
 
 
 def feature_weights(config: Config) -> list[str]:
@@ -182,93 +147,6 @@ def published_weights(config: Config) -> list[str]:
     return sorted({*feature_weights(config), *compared})
 
 
-def features_recipe(config: Config) -> str:
-    """Recipe of the features of any set of volumes."""
-    chosen = config.evaluation
-    main = Backbone(network=chosen.network, weights=chosen.weights)
-    return _json(recipes.FeaturesRecipe(network=main, beside=chosen.beside))
-
-
-def score_recipe(
-    config: Config, dataset: str, size: str, model: str = FLOOR, sampler: str = "-", seed: str = "0"
-) -> str:
-    """Recipe of a score: of a set of samples, or by default of the floor."""
-    return _json(
-        recipes.ScoreRecipe(
-            dataset=dataset,
-            size=int(size),
-            model=model,
-            sampler=sampler,
-            seed=int(seed),
-            reference=config.evaluation.reference,
-            volumes=config.sampling.volumes,
-        )
-    )
-
-
-def critic_recipe(
-    config: Config,
-    dataset: str,
-    size: str,
-    seed: str,
-    model: str,
-    sampler: str,
-    rival: str,
-    rival_sampler: str,
-    number: str,
-) -> str:
-    """Recipe of a critic between two sets of samples."""
-    critic = config.evaluation.critic
-    training = critic.training.model_copy(update={"seed": int(number)})
-    return _json(
-        recipes.CriticRecipe(
-            dataset=dataset,
-            size=int(size),
-            seed=int(seed),
-            models=[(model, sampler), (rival, rival_sampler)],
-            critic=critic.model_copy(update={"training": training}),
-        )
-    )
-
-
-def table_recipe(config: Config, table: str) -> str:
-    """Recipe of a table."""
-    selection = config.selections()[f"tables.{table}"]
-    chosen = {name: config.datasets[name] for name in selection.datasets}
-    return _json(
-        recipes.TableRecipe(
-            table=table,
-            datasets={name: _shown(one) for name, one in chosen.items()},
-            rows=selection.shown(),
-            seeds=selection.seeds,
-            floor=FLOOR,
-            anchor={row.label: row for row in selection.shown()}.get(selection.anchor or ""),
-            critics=selection.critics,
-            trainings={row.label: chain(config, row.model, row.size) for row in selection.shown()},
-        )
-    )
-
-
-def has_settings(config: Config) -> bool:
-    """Whether there are models whose settings Tables 9 and 10 tell."""
-    return bool(recipes.SettingsRecipe.model_validate_json(settings_recipe(config)).models)
-
-
-def settings_recipe(config: Config) -> str:
-    """Recipe of the tables of settings."""
-    found = {}
-    for dataset, size, name in sorted({one[:3] for one in _of_tables(config, ["table_1"])}):
-        for _, part in chain(config, name, size):
-            found[dataset, part] = config.on(dataset).models[part]
-    prdits = [model for model in found.values() if isinstance(model, PRDiT)]
-    return _json(recipes.SettingsRecipe(models=sorted(prdits, key=lambda m: (m.width, m.depth))))
-
-
-def _shown(dataset: Dataset) -> recipes.ShownData:
-    papers = isinstance(dataset.source, (ImagingDataCommons, Zenodo))
-    return recipes.ShownData(label=dataset.label, published=dataset.published, papers=papers)
-
-
 def chain(config: Config, model: str, size: int) -> list[tuple[int, str]]:
     """Size and model of each training that a model builds on, the first first, and its own."""
     start = config.models[model].start_from
@@ -282,27 +160,6 @@ def trained(config: Config) -> list[tuple[str, int, str]]:
     return sorted({(d, n, m) for d, size, model in shown for n, m in chain(config, model, size)})
 
 
-def figure_recipe(config: Config, figure: str, dataset: str) -> str:
-    """Recipe of a figure of a data set."""
-    rows = config.selections()[f"figures.{figure}"].shown()
-    label = config.datasets[dataset].label
-    labels = [row.label for row in rows]
-    return _json(recipes.FigureRecipe(figure=figure, dataset=label, rows=labels))
-
-
-def cavities_recipe(config: Config, dataset: str) -> str:
-    """Recipe of the figure of cavities in real volumes (Figure 6)."""
-    return _json(recipes.CavitiesRecipe(dataset=config.datasets[dataset].label))
-
-
-def branches_recipe(config: Config, dataset: str) -> str:
-    """Recipe of what the branches of a model add up from (Figure 15)."""
-    shown = config.figures.figure_15
-    assert shown is not None
-    label, sampler = config.datasets[dataset].label, config.samplers[shown.sampler]
-    return _json(recipes.BranchesRecipe(dataset=label, model=shown.model, sampler=sampler))
-
-
 def viewed(config: Config) -> tuple[list[tuple[str, int]], list[Sampled]]:
     """What the report's viewer shows: real volumes, and the sets of Tables 1 and 2, a seed each."""
     chosen = config.selections()
@@ -314,42 +171,8 @@ def viewed(config: Config) -> tuple[list[tuple[str, int]], list[Sampled]]:
     return sets, list(found.values())
 
 
-def site_recipe(config: Config) -> str:
-    """Recipe of the report."""
-    chosen = config.selections()
-    names = [name for name in tables(config) if name not in (TIMES, PAIRWISE)]
-    floor = FLOOR.replace(" ", "-")
-    cards = {}
-    for name in names:
-        sets = sampled(chosen[f"tables.{name}"])
-        floors = sorted({(one.dataset, one.size, floor, "-", 0) for one in sets})
-        cards[name] = [*map(tuple, sets), *floors]
-    reals, samples = viewed(config)
-    labels = {name: one.label for name, one in config.datasets.items()}
-    settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120)
-    return _json(
-        recipes.SiteRecipe(
-            name=config.name,
-            config=settings,
-            cards=cards,
-            reals=[f"{labels[dataset]} {size}^3" for dataset, size in reals],
-            samples=[f"{labels[s.dataset]} {s.size}^3, {s.model}" for s in samples],
-        )
-    )
-
-
-def quality_recipe(config: Config, dataset: str) -> str:
-    """Recipe of the page that shows what became of a data set's series."""
-    chosen = config.datasets[dataset]
-    return _json(recipes.QualityRecipe(dataset=chosen.label, grid=chosen.grid))
-
-
 def figure_samples(config: Config, figure: str, dataset: str) -> list[Sampled]:
     """The sets of samples that a figure of a data set shows, a row each: of the first seed."""
     selection = config.selections()[f"figures.{figure}"]
     one_seed = selection.model_copy(update={"datasets": [dataset], "seeds": selection.seeds[:1]})
     return sampled(one_seed)
-
-
-def _json(recipe: Entry) -> str:
-    return recipe.model_dump_json()

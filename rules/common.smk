@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
 from prdit import experiments as plan
+from prdit import instructions
 from prdit import shards
 from prdit.cli import STEPS
 from prdit.config import Folder, ImagingDataCommons, Phantom, Zenodo

@@ -18,7 +18,7 @@ rule sample:
         gpu=1,
         adopt="no",
     params:
-        recipe=recipe(plan.sample_recipe, "sampler", "seed", "portion"),
+        recipe=recipe(instructions.sample_recipe, "sampler", "seed", "portion"),
         code=lambda wildcards: code("sample", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit sample --recipe {params.recipe:q} --code {params.code}"
@@ -44,7 +44,7 @@ rule time:
         runtime=60,
         gpu=1,
     params:
-        recipe=recipe(plan.time_recipe, "dataset", "size", "model", "sampler"),
+        recipe=recipe(instructions.time_recipe, "dataset", "size", "model", "sampler"),
         code=lambda wildcards: code("time", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit time --recipe {params.recipe:q} --weights {input.weights}"
@@ -73,7 +73,7 @@ rule branches:
         runtime=60,
         gpu=1,
     params:
-        recipe=recipe(plan.branches_recipe, "dataset"),
+        recipe=recipe(instructions.branches_recipe, "dataset"),
         code=code("branches"),
     shell:
         "python -m prdit branches --recipe {params.recipe:q} --weights {input.weights}"

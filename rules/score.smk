@@ -17,7 +17,7 @@ rule features_real:
         batch=8,
         gpu=1,
     params:
-        recipe=recipe(plan.features_recipe),
+        recipe=recipe(instructions.features_recipe),
         code=code("features"),
     shell:
         "python -m prdit features --recipe {params.recipe:q} --real {input.real}"
@@ -43,7 +43,7 @@ rule features:
         batch=8,
         gpu=1,
     params:
-        recipe=recipe(plan.features_recipe),
+        recipe=recipe(instructions.features_recipe),
         code=code("features"),
     shell:
         "python -m prdit features --recipe {params.recipe:q} --cards {input.cards}"
@@ -67,7 +67,7 @@ rule score:
         mem_mb=4000,
         runtime=30,
     params:
-        recipe=recipe(plan.score_recipe, "dataset", "size", "model", "sampler", "seed"),
+        recipe=recipe(instructions.score_recipe, "dataset", "size", "model", "sampler", "seed"),
         code=code("score"),
     shell:
         "python -m prdit score --recipe {params.recipe:q} --real {input.real}"
@@ -90,7 +90,7 @@ rule floor:
         mem_mb=4000,
         runtime=30,
     params:
-        recipe=recipe(plan.score_recipe, "dataset", "size"),
+        recipe=recipe(instructions.score_recipe, "dataset", "size"),
         code=code("score"),
     shell:
         "python -m prdit score --recipe {params.recipe:q} --real {input.real}"
@@ -125,7 +125,7 @@ rule critic:
         time_limit=0,
     params:
         recipe=recipe(
-            plan.critic_recipe,
+            instructions.critic_recipe,
             "dataset",
             "size",
             "seed",

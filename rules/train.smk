@@ -25,7 +25,7 @@ rule train:
         adopt="no",
         time_limit=0,
     params:
-        recipe=recipe(plan.train_recipe, "dataset", "model", "size"),
+        recipe=recipe(instructions.train_recipe, "dataset", "model", "size"),
         code=lambda wildcards: code("train", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit train --recipe {params.recipe:q} --code {params.code}"
@@ -57,7 +57,7 @@ rule take:
         mem_mb=8000,
         runtime=30,
     params:
-        recipe=recipe(plan.train_recipe, "dataset", "model", "size"),
+        recipe=recipe(instructions.train_recipe, "dataset", "model", "size"),
         code=lambda wildcards: code("take", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit take --recipe {params.recipe:q} --file {input.file:q}"

@@ -85,7 +85,7 @@ def test_the_loop_knows_no_architecture() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["prdit.cli", "prdit.config.file", "prdit.experiments", "prdit.provenance", "prdit.data.own"],
+    ["prdit.cli", "prdit.config.file", "prdit.instructions", "prdit.provenance", "prdit.data.own"],
 )
 def test_planning_and_data_jobs_never_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

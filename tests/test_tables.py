@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from prdit import experiments as plan
-from prdit import shards
+from prdit import instructions, shards
 from prdit.config.file import load_file
 from prdit.errors import UserError
 from prdit.recipes import SettingsRecipe, TableRecipe
@@ -68,7 +68,7 @@ def make_critics(folder: Path) -> Path:
 
 
 def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
-    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, name))
+    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, name))
     paths = {"csv": folder / "t.csv", "markdown": folder / "t.md", "latex": folder / "t.tex"}
     paths |= {"critics": make_critics(folder), "costs": make_costs(folder)}
     published = ROOT / "config" / "published.yaml"
@@ -148,7 +148,7 @@ def test_latex_has_every_row(tmp_path: Path) -> None:
 
 
 def test_w_scores_of_another_anchor_do_not_compare(tmp_path: Path) -> None:
-    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_1"))
+    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
     assert recipe.anchor is not None
     other = recipe.rows[3]
     make_table(tmp_path, "table_1")
@@ -226,7 +226,7 @@ def test_scores_that_do_not_compare_say_so_in_their_cells(tmp_path: Path) -> Non
     frame = pd.read_csv(tmp_path / "scores.csv")
     frame.loc[frame["model"] == "PRDiT-8L", "volumes"] = 500
     frame.loc[frame["model"] == plan.FLOOR, "network"] = "another"
-    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_1"))
+    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
     values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
     judged, spent = (pd.read_csv(tmp_path / f"{n}.csv") for n in ("critics", "costs"))
     found = pd.DataFrame(tables.rows(recipe, frame, judged, spent, values))
@@ -268,7 +268,7 @@ def test_every_row_of_every_table_has_the_papers_number(name: str, tmp_path: Pat
 
 
 def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
-    recipe = TableRecipe.model_validate_json(plan.table_recipe(PAPER, "table_4"))
+    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_4"))
     found = pd.read_csv(make_scores(tmp_path))
     scores_left = found[found["sampler"] != "k3"]
     with pytest.raises(UserError, match=r"scores\.csv has nothing of k = 3"):
@@ -283,7 +283,7 @@ def test_nothing_is_scored_twice() -> None:
 
 def test_portions_cover_all_samples_once() -> None:
     extents = [
-        json.loads(plan.sample_recipe(PAPER, "k2", "0", portion))
+        json.loads(instructions.sample_recipe(PAPER, "k2", "0", portion))
         for portion in plan.portions(PAPER)
     ]
     numbers = [n for e in extents for n in range(e["first"], e["first"] + e["count"])]
@@ -307,7 +307,7 @@ def test_published_values_are_those_of_the_paper(shared: Path) -> None:
 
 
 def test_tables_9_and_10_are_the_config(tmp_path: Path) -> None:
-    recipe = SettingsRecipe.model_validate_json(plan.settings_recipe(PAPER))
+    recipe = SettingsRecipe.model_validate_json(instructions.settings_recipe(PAPER))
     paths = {name: tmp_path / f"{name}.md" for name in ("stage_1", "stage_2")}
     settings.run(recipe, published=ROOT / "config" / "published.yaml", **paths)
     local, others = (paths[name].read_text() for name in ("stage_1", "stage_2"))

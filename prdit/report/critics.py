@@ -14,6 +14,8 @@ from prdit.recipes import TableRecipe
 
 MODELS = ["model", "sampler", "rival", "rival_sampler"]
 DISTANCES = ["distance", "low", "high", "rival_distance", "rival_low", "rival_high"]
+DOUBTS = ("critics without a ratio", "critics not told from 0")
+"""Columns of tables that say how far W-scores are to be trusted."""
 COLUMNS = ["dataset", "size", "seed", *MODELS, "critic", *DISTANCES, "held_out"]
 
 

@@ -26,14 +26,14 @@ from prdit.report.columns import (
     beside,
     columns_of,
 )
-from prdit.report.critics import between, log_ratio_cells, ratios, summary, unsure
+from prdit.report.critics import DOUBTS, between, ratios, summary, unsure
 from prdit.report.latex import in_latex
 from prdit.report.markdown import DIFFERS, in_markdown
+from prdit.report.pairwise import pairwise
 from prdit.report.verdict import OOM
 
 MADE_FROM = ("network", "beside_network", "reference", "volumes", "cohort")
 """What two rows of a data set have in common if their scores compare."""
-DOUBTS = ("critics without a ratio", "critics not told from 0")
 
 
 def run(
@@ -238,34 +238,3 @@ def differs(mine: pd.Series, usual: pd.Series) -> str:
 def _plain(value: Any) -> str:
     """A number without what reading a table has put behind it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def pairwise(recipe: TableRecipe, critics: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
-    """A row per data set and label of Table 11, a column per label, the paper's beside each."""
-    found = []
-    for dataset, about in recipe.datasets.items():
-        paper = published_pairs(values) if about.published == "lidc" else {}
-        for row in recipe.rows:
-            cells: dict[str, Any] = {
-                "Data set": about.label,
-                "Row": row.label,
-                "size": f"{row.size}^3",
-            }
-            cells |= log_ratio_cells(critics, recipe, dataset, row)
-            others = [one for one in recipe.rows if one != row]
-            asked = [between(critics, recipe, dataset, row, one) for one in others]
-            cells |= {DOUBTS[1]: sum(map(unsure, asked))}
-            for column in recipe.rows:
-                mean, std = paper.get((row.label, column.label), (None, None))
-                cells |= {f"paper {column.label}": mean, f"paper {column.label} std": std}
-            found.append(cells)
-    return found
-
-
-def published_pairs(values: Any) -> dict[tuple[str, str], tuple[float, float]]:
-    """The paper's Table 11 by (row, column): mean and standard deviation."""
-    return {
-        (row, column): (float(cell[0]), float(cell[1]))
-        for row, cells in values["rows"].items()
-        for column, cell in zip(values["order"], cells, strict=True)
-    }
