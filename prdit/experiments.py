@@ -113,7 +113,7 @@ def timed(config: Config) -> list[Sampled]:
 
 
 def of_tables(config: Config, names: list[str]) -> list[Sampled]:
-    """Every set of samples that some of these tables show, once each, as far as they are asked for."""
+    """Every set of samples that these tables show, once each, as far as the config has them."""
     chosen = config.selections()
     found = [sampled(chosen[f"tables.{name}"]) for name in names if f"tables.{name}" in chosen]
     return sorted({one for some in found for one in some})
