@@ -77,7 +77,7 @@ def test_table_11_is_antisymmetric_and_whole_but_for_what_has_no_ratio() -> None
     for i, row in enumerate(frame.index):
         for j, column in enumerate(frame.index):
             assert np.isfinite(matrix[i, j]) == (i == j or frozenset((row, column)) in pairs)
-    assert np.isfinite(matrix).mean() > 0.8
+    assert np.isfinite(matrix).mean() > 0.6
 
 
 def test_every_set_has_every_metric() -> None:
