@@ -42,7 +42,7 @@ STEPS = {
     "all-metrics": "prdit.report.all_metrics",
     "figure": "prdit.report.figures",
     "branches": "prdit.generators.branches",
-    "figure-15": "prdit.report.branches",
+    "branches-figure": "prdit.report.branches",
     "cavities": "prdit.report.cavities",
     "closest": "prdit.report.closest",
     "quality": "prdit.report.quality",

@@ -71,9 +71,9 @@ rule figure_15:
         runtime=30,
     params:
         recipe=recipe(instructions.branches_recipe, "dataset"),
-        code=code("figure-15"),
+        code=code("branches-figure"),
     shell:
-        "python -m prdit figure-15 --recipe {params.recipe:q} --volumes {input.volumes}"
+        "python -m prdit branches-figure --recipe {params.recipe:q} --volumes {input.volumes}"
         " --figure {output.figure} > {log} 2>&1"
 
 
