@@ -110,6 +110,17 @@ def test_table_1(tmp_path: Path) -> None:
     assert "Not comparable" not in text
 
 
+def test_data_that_the_paper_has_not_get_no_numbers_of_it(tmp_path: Path) -> None:
+    make_table(tmp_path, "table_1")
+    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
+    own = {n: one.model_copy(update={"published": None}) for n, one in recipe.datasets.items()}
+    found = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("scores", "critics", "costs")}
+    values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
+    changed = recipe.model_copy(update={"datasets": own})
+    rows = tables.rows(changed, found["scores"], found["critics"], found["costs"], values)
+    assert {row["paper FID x10^3"] for row in rows} == {None}
+
+
 def test_the_best_of_each_data_set_is_bold(tmp_path: Path) -> None:
     frame, _ = make_table(tmp_path, "table_1")
     frame = frame.fillna({"differs": ""})
@@ -207,7 +218,7 @@ def test_table_4(tmp_path: Path) -> None:
     paper = [2.04, 3.27, 3.10, 41.92, 8.889, 2.173, 3.112, 4.184]
     assert frame["paper FID x10^3"].tolist()[:8] == paper
     assert frame["FID x10^3"].tolist() == [1.0] * 9
-    assert "| k = 2 | 128^3 | **1.00** |" in text or "| k = 2 | 128^3 | 1.00 |" in text
+    assert "| k = 2 | 128^3 | **1.00** | **0.2000** |" in text  # of equals, all are best
     assert "| 2.17 | 0.1849 | -1.17 | +0.0151 | not reproduced |" in text
 
 
