@@ -30,6 +30,9 @@ format: .venv
 schema: .venv  ## after a change of prdit/config/
 	python -m prdit schema > workflow/schemas/config.schema.json
 
+graph: .venv  ## after a change of rules; needs graphviz
+	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg
+
 # Made under another name first: a broken installation is no environment.
 .venv: requirements.lock
 	rm -rf .venv
@@ -41,4 +44,4 @@ schema: .venv  ## after a change of prdit/config/
 clean:  ## results and environment
 	rm -rf .venv .snakemake results/quickstart
 
-.PHONY: quickstart miniature test test-full lint format schema clean
+.PHONY: quickstart miniature test test-full lint format schema graph clean

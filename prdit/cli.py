@@ -37,6 +37,7 @@ STEPS = {
     "critics": "prdit.report.critics",
     "scores": "prdit.report.scores",
     "costs": "prdit.report.costs",
+    "stages": "prdit.report.stages",
     "table": "prdit.report.tables",
     "settings": "prdit.report.settings",
     "all-metrics": "prdit.report.all_metrics",

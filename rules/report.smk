@@ -168,6 +168,37 @@ rule curves:
         "python -m prdit curves --histories {input} --figure {output.figure} > {log} 2>&1"
 
 
+rule stages:
+    """What was spent where, as Snakemake measured it; there when all that costs much is done."""
+    input:
+        rules.scores.output.table,
+        rules.critics.output.table,
+        rules.costs.output.table,
+    output:
+        table="<results>/stages.csv",
+        figure=report(
+            "<results>/figures/stages.png",
+            caption="../workflow/report/stages.rst",
+            category="Costs",
+            labels={"figure": "time per rule"},
+        ),
+    log:
+        "<results>/logs/stages.log",
+    benchmark:
+        "<results>/benchmarks/stages.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        benchmarks=f"results/{CONFIG.name}/benchmarks",
+        code=code("stages"),
+    shell:
+        "python -m prdit stages --benchmarks {params.benchmarks:q} --table {output.table}"
+        " --figure {output.figure} > {log} 2>&1"
+
+
 ALL_FIGURES = [
     *(
         path
@@ -182,6 +213,7 @@ ALL_FIGURES = [
         for path in collect(rules.closest.output.figure, dataset=dataset, size=size)
     ),
     *(rules.curves.output if plan.trained(CONFIG) else []),
+    *([rules.stages.output.figure] if plan.tables(CONFIG) else []),
 ]
 
 
@@ -197,6 +229,7 @@ rule site:
         figures=ALL_FIGURES,
         quality=collect(rules.quality.output.page, dataset=CONFIG.datasets),
         costs=rules.costs.output.table,
+        stages=rules.stages.output.table,
         reals=[
             collect(rules.pack.output.array, dataset=dataset, size=size)
             for dataset, size in plan.viewed(CONFIG)[0]
@@ -222,5 +255,5 @@ rule site:
     shell:
         "python -m prdit site --recipe {params.recipe:q} --tables {input.tables}"
         " --cards {input.cards} --figures {input.figures} --quality {input.quality}"
-        " --costs {input.costs} --reals {input.reals} --samples {input.samples}"
+        " --costs {input.costs} --stages {input.stages} --reals {input.reals} --samples {input.samples}"
         " --site {output.site} > {log} 2>&1"

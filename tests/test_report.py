@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser import CHROMIUM, Browser
 from PIL import Image
@@ -39,8 +40,19 @@ def test_it_shows_every_table_with_its_verdicts_and_cards(report: Path) -> None:
     for path in (report / "tables").glob("*.md"):
         assert f'id="{path.stem}"' in page
     assert "Not comparable with the paper: " in page
-    assert page.count("<details>") >= 2
+    assert page.count('href="cards/') >= len(list((report / "cards").iterdir()))
     assert "not comparable" in page
+
+
+def test_it_shows_what_was_run_and_what_it_cost(report: Path) -> None:
+    page = (report / "index.html").read_text()
+    stages = pd.read_csv(report.parent / "stages.csv").set_index("rule")
+    trained = list((report.parent / "models").glob("*/*/*/run.json"))
+    assert stages.loc["train", "jobs"] == len(trained)
+    assert (stages["hours"] > 0).all()
+    for rule in stages.index:
+        assert f"<td>{rule}</td>" in page
+    assert page.count("<svg") == 1
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     assert planned(workflow_copy) == set(), "a comment re-runs nothing"
 
     assert "Scoreboard" in (results / "report/index.html").read_text()
-    shown = {"scores", "table", "all_metrics", "closest", "site"}
+    shown = {"scores", "table", "all_metrics", "stages", "closest", "site"}
     after_score = {"score", "floor", *shown}
     edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (2 *", "1 / (3 *")
     assert planned(workflow_copy) == after_score
@@ -202,6 +202,29 @@ def test_the_plan_of_a_shipped_config(
         documented = re.findall(r"^\| `(\w+)` \| (\d+) \|", told, re.MULTILINE)
         assert {rule: int(n) for rule, n in documented} | {"all": 1} == found
         assert f"lists {sum(found.values()):,} jobs" in told
+
+
+def reachable(arrows: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """From which rule one gets to which, over any number of arrows."""
+    found = set(arrows)
+    while more := {(a, d) for a, b in found for c, d in arrows if b == c} - found:
+        found |= more
+    return found
+
+
+def test_the_graph_in_reports_is_that_of_the_workflow(workflow_copy: Path) -> None:
+    words = ("snakemake", "--rulegraph", "--configfile", "config/paper.yaml")
+    done = subprocess.run(words, cwd=workflow_copy, capture_output=True, text=True, check=True)
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)"', done.stdout))
+    arrows = [(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", done.stdout)]
+    drawn = (ROOT / "prdit" / "report" / "static" / "workflow.svg").read_text()
+    boxes = re.findall(r"<title>(\d+)</title>.*?<text.*?>(\w+)</text>", drawn, re.DOTALL)
+    assert sorted(name for _, name in boxes) == sorted(names.values()), "run `make graph`"
+    shown = [
+        (dict(boxes)[a], dict(boxes)[b])
+        for a, b in re.findall(r"<title>(\d+)&#45;&gt;(\d+)</title>", drawn)
+    ]
+    assert reachable(shown) == reachable(arrows), "run `make graph`"
 
 
 def test_the_catalog_entry_plans_the_same(workflow_copy: Path) -> None:

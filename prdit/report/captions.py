@@ -37,6 +37,7 @@ FIGURES = {
     "components": "Components of the model (Table 4).",
     "closest": "Samples nearest to a training volume, above it.",
     "losses": "Losses of every training.",
+    "stages": "Time of the jobs of each rule.",
 }
 """By the beginning of a figure's name."""
 BESIDE = (

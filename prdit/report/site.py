@@ -30,6 +30,7 @@ def run(
     figures: list[Path],
     quality: list[Path],
     costs: Path,
+    stages: Path,
     reals: list[Path],
     samples: list[Path],
     site: Path,
@@ -67,7 +68,8 @@ def run(
             tables=shown,
             figures=[captioned(path) for path in figures],
             datasets=[path.name for path in quality],
-            costs=costs_of(costs),
+            costs=[rows_of(stages), rows_of(costs)],
+            workflow=Markup((viewer.STATIC / "workflow.svg").read_text().partition("<svg")[2]),
             config=recipe.config,
             versions=versions(),
             volumes=count,
@@ -127,10 +129,9 @@ def captioned(path: Path) -> dict[str, str]:
     return {"name": path.stem, "file": path.name, "title": title}
 
 
-def costs_of(path: Path) -> dict[str, Any]:
-    """The table of costs: its columns and its rows as text."""
-    frame = pd.read_csv(path)
-    frame["hours"] = frame["hours"].round(3)
+def rows_of(path: Path) -> dict[str, Any]:
+    """A table of costs: its columns and its rows as text."""
+    frame = pd.read_csv(path).round(3)
     cells = frame.astype(object).where(frame.notna(), "")
     return {"columns": list(frame.columns), "rows": cells.to_numpy().tolist()}
 

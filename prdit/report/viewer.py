@@ -17,6 +17,7 @@ from prdit.data.volume import Volume, from_window, write_nifti
 from prdit.recipes import SiteRecipe
 
 HERE = Path(__file__).parent
+STATIC = HERE / "static"
 EACH = 2
 """Volumes of each set."""
 MOST_BYTES = 60 * 2**20
@@ -40,7 +41,7 @@ def write(recipe: SiteRecipe, reals: list[Path], cards: list[Path], folder: Path
         return 0
     (folder / "volumes.js").write_text(f"const VOLUMES = {json.dumps(kept)};\n", encoding="utf-8")
     for name in ("niivue.umd.js", "niivue.LICENSE.txt"):
-        shutil.copyfile(HERE / "static" / name, folder / name)
+        shutil.copyfile(STATIC / name, folder / name)
     windows = [
         {"name": name.replace("_", " "), "low": one.low, "high": one.high}
         for name, one in PRESETS.items()
