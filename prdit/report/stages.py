@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.figure import Figure
 
 from prdit.errors import UserError
 from prdit.files import atomic, damaged
@@ -61,7 +62,7 @@ def _jobs(folder: Path) -> list[dict[str, object]]:
     return jobs
 
 
-def _bars(rules: pd.DataFrame) -> plt.Figure:
+def _bars(rules: pd.DataFrame) -> Figure:
     drawing, axis = plt.subplots(figsize=(7, 0.22 * len(rules) + 0.8), layout="constrained")
     axis.barh(rules.index, rules["hours"] * 60, color="#4477aa")
     for place, (jobs, hours) in enumerate(zip(rules["jobs"], rules["hours"], strict=True)):
