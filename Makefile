@@ -7,13 +7,17 @@ quickstart: .venv  ## from DICOM to Table 1 on this machine's CPU
 	@echo "Done. Tables, figures and volumes are in results/quickstart; results/README.md says what is where."
 
 test: lint quickstart  ## everything fast; under 20 minutes on two cores
-	pytest -n 2 --dist worksteal -m "not slow"
+	pytest -n 2 --dist worksteal -m "not slow and not slurm"
 
 miniature: .venv  ## every table in miniature
 	snakemake --profile workflow/profiles/local --configfile config/miniature.yaml
 
 test-full: miniature  ## whatever `make test` leaves out
 	pytest -n 2 --dist worksteal -m slow
+	pytest -m slurm
+
+test-slurm: quickstart  ## on a real scheduler of one node, which is installed (as root, on Debian)
+	pytest -m slurm -s
 
 lint: .venv
 	ruff check .
@@ -44,4 +48,4 @@ graph: .venv  ## after a change of rules; needs graphviz
 clean:  ## results and environment
 	rm -rf .venv .snakemake results/quickstart
 
-.PHONY: quickstart miniature test test-full lint format schema graph clean
+.PHONY: quickstart miniature test test-full test-slurm lint format schema graph clean

@@ -15,6 +15,7 @@ include: "rules/sample.smk"
 include: "rules/score.smk"
 include: "rules/tables.smk"
 include: "rules/report.smk"
+include: "rules/targets.smk"
 
 
 rule all:

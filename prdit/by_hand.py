@@ -95,6 +95,47 @@ def describe(words: Sequence[str]) -> None:
     print(in_words(name, size, parts(config.models[name], size, config.base(name))))
 
 
+def doctor(words: Sequence[str]) -> None:
+    """Whether a site is ready for a run: `prdit doctor --profile slurm`."""
+    parser = argparse.ArgumentParser(
+        "prdit doctor",
+        description="Check this site before a first run: packages, GPU, SLURM, disk, network. One"
+        " line per check; exit status 2 if there is a PROBLEM. Nothing is written or submitted.",
+    )
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[Path("config/paper.yaml")], metavar="CONFIG"
+    )
+    parser.add_argument("--profile", help="as Snakemake takes it, e.g. slurm")
+    arguments = parser.parse_args(words)
+    from prdit.doctor import report
+
+    report(arguments.configfile, arguments.profile)
+
+
+def plan(words: Sequence[str]) -> None:
+    """What would run, why, and what it takes, before it runs: `prdit plan`."""
+    from prdit.plan import report
+
+    parser = argparse.ArgumentParser("prdit plan", description=plan.__doc__)
+    parser.add_argument(
+        "--configfile", type=Path, nargs="+", default=[Path("config/paper.yaml")], metavar="YAML"
+    )
+    for option, default, text in (
+        ("--share", report.SHARE, "share of an A100's peak that is reached"),
+        ("--gpu-kw", report.GPU_KW, "mean kW per GPU, node and overhead of the centre included"),
+        ("--co2e", report.CO2E_KG_PER_KWH, "kg CO2e per kWh"),
+    ):
+        parser.add_argument(option, type=_above_zero, default=default, help=f"{text} (%(default)s)")
+    arguments = parser.parse_args(words)
+    print(report.plan(arguments.configfile, arguments.share, arguments.gpu_kw, arguments.co2e))
+
+
+def _above_zero(text: str) -> float:
+    if not 0 < (value := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
 def schema(words: Sequence[str]) -> None:
     """Print the JSON schema of the config, made from its models."""
     import json
@@ -110,6 +151,8 @@ BY_HAND = {
     "preprocess": preprocess,
     "convert": convert,
     "describe": describe,
+    "plan": plan,
+    "doctor": doctor,
     "schema": schema,
 }
 """Verbs that are no steps of the workflow."""

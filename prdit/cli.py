@@ -48,6 +48,7 @@ STEPS = {
     "closest": "prdit.report.closest",
     "quality": "prdit.report.quality",
     "curves": "prdit.report.curves",
+    "provenance": "prdit.report.provenance",
     "site": "prdit.report.site",
 }
 """Verb of a step -> the module whose `run` does it. A step's options are its run's parameters."""
@@ -63,6 +64,8 @@ by hand:
   preprocess SCAN OUT.nii.gz   a CT (folder of DICOM, or .mha/.nii/.nrrd) as a 256^3 volume in HU
   convert CHECKPOINT OUT       weights of the released code as a weights file
   describe MODEL               parameters, operations and memory of a model of the config
+  doctor                       whether this site is ready for a run, one line per check
+  plan                         what would run, why, and what it takes, before it runs
   schema                       JSON schema of the config
 
 steps of the workflow (`snakemake -p` prints their full command lines):

@@ -63,10 +63,12 @@ class Pair(NamedTuple):
     """Seed of the critic."""
 
 
-def pairs(config: Config) -> list[Pair]:
-    """Every critic that some table asks, once each; the two models in order of their names."""
+def pairs(config: Config, table: str | None = None) -> list[Pair]:
+    """Every critic that a table asks, or any, once each; two models in order of their names."""
     found = set()
     for place, selection in config.selections().items():
+        if table is not None and place != f"tables.{table}":
+            continue
         rows = {row.label: (row.model, row.sampler) for row in selection.shown()}
         if place == f"tables.{PAIRWISE}":
             wanted = set(combinations(sorted(set(rows.values())), 2))
@@ -102,14 +104,15 @@ def _asked(config: Config, group: str) -> list[str]:
     return [name for found, name in places if found == group]
 
 
-def scored(config: Config) -> list[Sampled]:
-    """Every set of samples that some table scores, once each."""
-    return of_tables(config, [n for n in tables(config) if n not in (TIMES, PAIRWISE)])
+def scored(config: Config, table: str | None = None) -> list[Sampled]:
+    """Every set of samples that a table scores, or any, once each."""
+    names = [name for name in tables(config) if name not in (TIMES, PAIRWISE)]
+    return of_tables(config, [name for name in names if table in (None, name)])
 
 
-def timed(config: Config) -> list[Sampled]:
-    """Every model and sampler whose time per volume a table shows, once each."""
-    return of_tables(config, [name for name in tables(config) if name == TIMES])
+def timed(config: Config, table: str | None = None) -> list[Sampled]:
+    """Every model and sampler whose time per volume a table shows, or any, once each."""
+    return of_tables(config, [TIMES] if table in (None, TIMES) else [])
 
 
 def of_tables(config: Config, names: list[str]) -> list[Sampled]:
@@ -119,9 +122,9 @@ def of_tables(config: Config, names: list[str]) -> list[Sampled]:
     return sorted({one for some in found for one in some})
 
 
-def scored_sizes(config: Config) -> list[tuple[str, int]]:
+def scored_sizes(config: Config, table: str | None = None) -> list[tuple[str, int]]:
     """Every (dataset, size) that needs a floor: real volumes scored against other real ones."""
-    return sorted({(one.dataset, one.size) for one in scored(config)})
+    return sorted({(one.dataset, one.size) for one in scored(config, table)})
 
 
 def portions(config: Config) -> list[str]:
@@ -154,9 +157,9 @@ def chain(config: Config, model: str, size: int) -> list[tuple[int, str]]:
     return [*before, (size, model)]
 
 
-def trained(config: Config) -> list[tuple[str, int, str]]:
-    """(data set, size, model) of every training that a table shows, once each."""
-    shown = {one[:3] for one in (*scored(config), *timed(config))}
+def trained(config: Config, table: str | None = None) -> list[tuple[str, int, str]]:
+    """(data set, size, model) of every training that a table shows, or any, once each."""
+    shown = {one[:3] for one in (*scored(config, table), *timed(config, table))}
     return sorted({(d, n, m) for d, size, model in shown for n, m in chain(config, model, size)})
 
 

@@ -164,6 +164,12 @@ def branches_recipe(config: Config, dataset: str) -> str:
     return _json(recipes.BranchesRecipe(dataset=label, model=shown.model, sampler=sampler))
 
 
+def provenance_recipe(config: Config) -> str:
+    """Recipe of the record of where everything came from."""
+    whole = config.model_dump(mode="json")
+    return _json(recipes.ProvenanceRecipe(name=config.name, config=whole))
+
+
 def site_recipe(config: Config) -> str:
     """Recipe of the report."""
     chosen = config.selections()

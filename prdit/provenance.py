@@ -28,6 +28,14 @@ def code_digest(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def files_digest(folder: Path) -> str:
+    """Digest of what lies in a folder that code reads: pages, pictures."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def closure(modules: tuple[str, ...]) -> set[str]:
     """The modules and, transitively, what they import from the science folders."""
     found: set[str] = set()

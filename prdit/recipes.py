@@ -6,6 +6,8 @@ depend on a setting whose change would not re-run it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from prdit.config import (
@@ -214,6 +216,13 @@ class CavitiesRecipe(Entry):
     """A data set's label."""
 
     dataset: str
+
+
+class ProvenanceRecipe(Entry):
+    """What a run is called, and all of its config."""
+
+    name: str
+    config: dict[str, Any]
 
 
 class SiteRecipe(Entry):

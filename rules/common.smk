@@ -15,7 +15,7 @@ from prdit.config import Folder, ImagingDataCommons, Phantom, Zenodo
 from prdit.config.file import load
 from prdit.errors import UserError
 from prdit.files import check_writable
-from prdit.provenance import code_digest
+from prdit.provenance import PACKAGE, code_digest, files_digest
 
 
 def any_of(names):
@@ -75,6 +75,37 @@ def start_from(wildcards):
 
 
 TAKEN = [name for name, model in CONFIG.models.items() if model.weights is not None]
+
+
+def scores_of(table=None):
+    """Scores that a table shows, or all; with each size, those of real against real volumes."""
+    floors = (dict(dataset=d, size=n) for d, n in plan.scored_sizes(CONFIG, table))
+    sets = (one._asdict() for one in plan.scored(CONFIG, table))
+    return [
+        *(path for one in floors for path in collect(rules.floor.output.score, **one)),
+        *(path for one in sets for path in collect(rules.score.output.score, **one)),
+    ]
+
+
+def timings_of(table=None):
+    """Timings that a table shows, or all."""
+    sets = (one._asdict() for one in plan.timed(CONFIG, table))
+    return [path for one in sets for path in collect(rules.time.output.timing, **one)]
+
+
+def critics_of(table=None):
+    """Scores of the critics that a table asks, or all."""
+    asked = (one._asdict() for one in plan.pairs(CONFIG, table))
+    return [path for one in asked for path in collect(rules.critic.output.score, **one)]
+
+
+def records_of(table=None):
+    """Records of the trainings that a table shows, or all, and of what they start from."""
+    return [
+        path
+        for dataset, size, model in plan.trained(CONFIG, table)
+        for path in collect(rules.train.output.record, dataset=dataset, size=size, model=model)
+    ]
 
 
 def figure_cards(wildcards):

@@ -217,6 +217,32 @@ ALL_FIGURES = [
 ]
 
 
+rule provenance:
+    """Data, code, packages, commands and times of everything that the report shows."""
+    input:
+        ALL_FIGURES,
+        collect(rules.table.output.csv, table=plan.tables(CONFIG)),
+        summaries=collect(rules.ledger.output.summary, dataset=CONFIG.datasets),
+        records=records_of(),
+    output:
+        made="<results>/provenance.json",
+    log:
+        "<results>/logs/provenance.log",
+    benchmark:
+        "<results>/benchmarks/provenance.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        recipe=recipe(instructions.provenance_recipe),
+        code=code("provenance"),
+    shell:
+        "python -m prdit provenance --recipe {params.recipe:q} --summaries {input.summaries}"
+        " --records {input.records} --made {output.made} > {log} 2>&1"
+
+
 rule site:
     """Everything a run made, in a folder that opens from disk."""
     input:
@@ -225,11 +251,12 @@ rule site:
             *(rules.settings.output if instructions.has_settings(CONFIG) else []),
             *(rules.all_metrics.output if plan.scored(CONFIG) else []),
         ],
-        cards=rules.scores.input[: len(rules.scores.input.floors) + len(rules.scores.input.scores)],
+        cards=scores_of(),
         figures=ALL_FIGURES,
         quality=collect(rules.quality.output.page, dataset=CONFIG.datasets),
         costs=rules.costs.output.table,
         stages=rules.stages.output.table,
+        provenance=rules.provenance.output.made,
         reals=[
             collect(rules.pack.output.array, dataset=dataset, size=size)
             for dataset, size in plan.viewed(CONFIG)[0]
@@ -252,8 +279,9 @@ rule site:
     params:
         recipe=recipe(instructions.site_recipe),
         code=code("site"),
+        pages=[files_digest(PACKAGE / "report" / name) for name in ("templates", "static")],
     shell:
         "python -m prdit site --recipe {params.recipe:q} --tables {input.tables}"
         " --cards {input.cards} --figures {input.figures} --quality {input.quality}"
-        " --costs {input.costs} --stages {input.stages} --reals {input.reals} --samples {input.samples}"
+        " --costs {input.costs} --stages {input.stages} --provenance {input.provenance} --reals {input.reals} --samples {input.samples}"
         " --site {output.site} > {log} 2>&1"

@@ -1,12 +1,8 @@
 rule scores:
-    """One tidy file of all scores; every table is a selection of it."""
+    """One tidy file of all scores, for whoever makes other tables."""
     input:
-        floors=[
-            collect(rules.floor.output.score, dataset=one[0], size=one[1])
-            for one in plan.scored_sizes(CONFIG)
-        ],
-        scores=[collect(rules.score.output.score, **one._asdict()) for one in plan.scored(CONFIG)],
-        timings=[collect(rules.time.output.timing, **one._asdict()) for one in plan.timed(CONFIG)],
+        scores=scores_of(),
+        timings=timings_of(),
     output:
         table="<results>/scores.csv",
     log:
@@ -27,11 +23,7 @@ rule scores:
 rule costs:
     """Hours come from the trainings' own records, which sum over all attempts."""
     input:
-        [
-            path
-            for dataset, size, model in plan.trained(CONFIG)
-            for path in collect(rules.train.output.record, dataset=dataset, size=size, model=model)
-        ],
+        records_of(),
     output:
         table="<results>/costs.csv",
     log:
@@ -52,7 +44,7 @@ rule costs:
 rule critics:
     """What all critics found, in one tidy file."""
     input:
-        [collect(rules.critic.output.score, **one._asdict()) for one in plan.pairs(CONFIG)],
+        critics_of(),
     output:
         table="<results>/critics.csv",
     log:
@@ -118,9 +110,9 @@ rule settings:
 rule table:
     """A table of the paper, its published numbers beside ours."""
     input:
-        scores=rules.scores.output.table,
-        critics=rules.critics.output.table,
-        costs=rules.costs.output.table,
+        scores=lambda wildcards: scores_of(wildcards.table) + timings_of(wildcards.table),
+        critics=lambda wildcards: critics_of(wildcards.table),
+        records=lambda wildcards: records_of(wildcards.table),
         published="config/published.yaml",
     output:
         csv=report(
@@ -147,5 +139,5 @@ rule table:
         code=code("table"),
     shell:
         "python -m prdit table --recipe {params.recipe:q} --scores {input.scores}"
-        " --critics {input.critics} --costs {input.costs} --published {input.published}"
+        " --critics {input.critics} --records {input.records} --published {input.published}"
         " --csv {output.csv} --markdown {output.markdown} --latex {output.latex} > {log} 2>&1"

@@ -53,7 +53,8 @@ def workflow_copy(tmp_path: Path) -> Path:
     ).stdout.split("\n")
     copy = tmp_path / "copy"
     for name in filter(None, names):
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+        here = (ROOT / name).is_file() or (ROOT / name).is_symlink()
+        if here and not name.startswith(("tests/", "docs/")):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+            shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
     return copy

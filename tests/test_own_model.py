@@ -275,6 +275,15 @@ def test_rivals_can_be_described(model: str, capsys: pytest.CaptureFixture[str])
     assert sizes.get(model, "11,049,665") in said
 
 
+def test_another_file_than_the_config_means_is_refused(tmp_path: Path) -> None:
+    file = theirs(tmp_path)
+    entry = WDM.model_copy(update={"sha256": sha256(file)})
+    assert taken(tmp_path / "t", entry, file).is_file()
+    other = WDM.model_copy(update={"sha256": "0" * 64})
+    with pytest.raises(UserError, match=f"has sha256 {sha256(file)}, not 0+: it is another file"):
+        taken(tmp_path / "t", other, file)
+
+
 def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
     entry = ENTRY.model_copy(update={"weights": "w", "training": Training(volumes=1)})
     weights.save_nothing(tmp_path / "w.safetensors", TrainRecipe(model=ENTRY, size=8), "3 GiB")

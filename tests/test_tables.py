@@ -30,7 +30,7 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
 
 
-def make_scores(folder: Path) -> Path:
+def make_scores(folder: Path) -> list[Path]:
     """Scores of everything the paper config's tables need: FID (seed + 1) / 1000, MMD 0.2."""
     files = []
     floors = [plan.Sampled(*one, plan.FLOOR, "-", 0) for one in plan.scored_sizes(PAPER)]
@@ -50,11 +50,10 @@ def make_scores(folder: Path) -> Path:
         path = folder / f"time-{one.model}.json"
         path.write_text(json.dumps({**about, "seconds": [4.0, 5.0, 6.0], "card": card}))
         files.append(path)
-    scores.run(scores=files, table=folder / "scores.csv")
-    return folder / "scores.csv"
+    return files
 
 
-def make_critics(folder: Path) -> Path:
+def make_critics(folder: Path) -> list[Path]:
     """What all critics found: the model that is first by name twice as far as the other."""
     files = []
     for number, one in enumerate(plan.pairs(PAPER)):
@@ -63,20 +62,19 @@ def make_critics(folder: Path) -> Path:
         path = folder / f"critic-{number}.json"
         path.write_text(json.dumps(told | {"distances": [2, 1], "intervals": [[1, 3], [-1, 3]]}))
         files.append(path)
-    critics.run(critics=files, table=folder / "critics.csv")
-    return folder / "critics.csv"
+    return files
 
 
 def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
     recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, name))
     paths = {"csv": folder / "t.csv", "markdown": folder / "t.md", "latex": folder / "t.tex"}
-    paths |= {"critics": make_critics(folder), "costs": make_costs(folder)}
-    published = ROOT / "config" / "published.yaml"
-    tables.run(recipe, scores=make_scores(folder), published=published, **paths)
+    made = {"scores": make_scores(folder), "critics": make_critics(folder)}
+    made |= {"records": make_records(folder)}
+    tables.run(recipe, published=ROOT / "config" / "published.yaml", **made, **paths)
     return pd.read_csv(paths["csv"]), paths["markdown"].read_text()
 
 
-def make_costs(folder: Path) -> Path:
+def make_records(folder: Path) -> list[Path]:
     """Every training took an hour, but for those that lacked memory."""
     records = []
     for dataset, size, model in plan.trained(PAPER):
@@ -87,8 +85,7 @@ def make_costs(folder: Path) -> Path:
             told = {"status": "oom"}
         path.write_text(json.dumps(told))
         records.append(path)
-    costs.run(records=records, table=folder / "costs.csv")
-    return folder / "costs.csv"
+    return records
 
 
 def test_table_1(tmp_path: Path) -> None:
@@ -111,13 +108,14 @@ def test_table_1(tmp_path: Path) -> None:
 
 
 def test_data_that_the_paper_has_not_get_no_numbers_of_it(tmp_path: Path) -> None:
-    make_table(tmp_path, "table_1")
     recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
     own = {n: one.model_copy(update={"published": None}) for n, one in recipe.datasets.items()}
-    found = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("scores", "critics", "costs")}
+    found = scores.gathered(make_scores(tmp_path))
+    judged = critics.gathered(make_critics(tmp_path))
+    spent = costs.gathered(make_records(tmp_path))
     values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
     changed = recipe.model_copy(update={"datasets": own})
-    rows = tables.rows(changed, found["scores"], found["critics"], found["costs"], values)
+    rows = tables.rows(changed, found, judged, spent, values)
     assert {row["paper FID x10^3"] for row in rows} == {None}
 
 
@@ -163,10 +161,12 @@ def test_w_scores_of_another_anchor_do_not_compare(tmp_path: Path) -> None:
     assert recipe.anchor is not None
     other = recipe.rows[3]
     make_table(tmp_path, "table_1")
-    found = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("scores", "critics", "costs")}
+    found = scores.gathered(make_scores(tmp_path))
+    judged = critics.gathered(make_critics(tmp_path))
+    spent = costs.gathered(make_records(tmp_path))
     values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
     changed = recipe.model_copy(update={"anchor": other})
-    rows = tables.rows(changed, found["scores"], found["critics"], found["costs"], values)
+    rows = tables.rows(changed, found, judged, spent, values)
     assert rows[0]["verdict W-score"] == "not comparable"
     assert rows[0]["difference W-score"] is None
     assert rows[0]["verdict FID x10^3"] != "not comparable"
@@ -233,13 +233,13 @@ def test_table_11(tmp_path: Path) -> None:
 
 
 def test_scores_that_do_not_compare_say_so_in_their_cells(tmp_path: Path) -> None:
-    make_table(tmp_path, "table_1")
-    frame = pd.read_csv(tmp_path / "scores.csv")
+    frame = scores.gathered(make_scores(tmp_path))
     frame.loc[frame["model"] == "PRDiT-8L", "volumes"] = 500
     frame.loc[frame["model"] == plan.FLOOR, "network"] = "another"
     recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
     values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
-    judged, spent = (pd.read_csv(tmp_path / f"{n}.csv") for n in ("critics", "costs"))
+    judged = critics.gathered(make_critics(tmp_path))
+    spent = costs.gathered(make_records(tmp_path))
     found = pd.DataFrame(tables.rows(recipe, frame, judged, spent, values))
     text = in_markdown(found, "", "")
     found = [line for line in text.split("Beside")[0].splitlines() if line.startswith("| LIDC")]
@@ -280,9 +280,9 @@ def test_every_row_of_every_table_has_the_papers_number(name: str, tmp_path: Pat
 
 def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
     recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_4"))
-    found = pd.read_csv(make_scores(tmp_path))
+    found = scores.gathered(make_scores(tmp_path))
     scores_left = found[found["sampler"] != "k3"]
-    with pytest.raises(UserError, match=r"scores\.csv has nothing of k = 3"):
+    with pytest.raises(UserError, match="no score is of k = 3"):
         tables.rows(recipe, scores_left, pd.DataFrame(), pd.DataFrame(), {"predictor_steps_k": {}})
 
 

@@ -95,12 +95,25 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     assert planned(workflow_copy) == set(), "a comment re-runs nothing"
 
     assert "Scoreboard" in (results / "report/index.html").read_text()
+    made = json.loads((results / "provenance.json").read_text())
+    jobs = {job["rule"]: job for job in made["jobs"]}
+    assert {"phantom", "train", "sample", "score", "table", "figure"} <= set(jobs)
+    assert jobs["train"]["seconds"] > 0
+    assert f"--code {jobs['train']['code']}" in jobs["train"]["command"]
+    assert made["datasets"]["chests"]["series"] == made["config"]["datasets"]["chests"]["source"]["count"]
+    assert made["trainings"]["chests/8/PRDiT-4L"]["status"] == "ok"
+    assert made["packages"]["torch"].startswith("2.")
     shown = {"scores", "table", "all_metrics", "stages", "closest", "site"}
     after_score = {"score", "floor", *shown}
     edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (2 *", "1 / (3 *")
     assert planned(workflow_copy) == after_score
     edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (3 *", "1 / (2 *")
     assert planned(workflow_copy) == set()
+
+    page = workflow_copy / "prdit/report/templates/index.html"
+    edit(page, "Scoreboard", "Results")
+    assert planned(workflow_copy) == {"site"}
+    edit(page, "Results", "Scoreboard")
 
     two = {**MICRO["samplers"], "k3": {"k": 3, "steps": 4}}  # type: ignore[dict-item]
     rows = {"a": {"model": "PRDiT-4L"}, "b": {"model": "PRDiT-4L", "sampler": "k3"}}
@@ -202,6 +215,29 @@ def test_the_plan_of_a_shipped_config(
         documented = re.findall(r"^\| `(\w+)` \| (\d+) \|", told, re.MULTILINE)
         assert {rule: int(n) for rule, n in documented} | {"all": 1} == found
         assert f"lists {sum(found.values()):,} jobs" in told
+
+
+@pytest.mark.parametrize(
+    ("target", "there", "absent"),
+    [
+        ("data", {"pack", "quality"}, {"train", "sample"}),
+        ("weights", {"train"}, {"sample", "table"}),
+        ("samples", {"sample"}, {"features", "table"}),
+        ("metrics", {"scores", "critics", "time"}, {"table", "figure"}),
+        ("tables", {"table"}, {"figure", "site"}),
+        ("figures", {"figure", "figure_15", "curves"}, {"table", "site"}),
+        ("table_6", {"time", "table"}, {"sample", "score"}),
+        ("pretrained", set(), {"train", "sample"}),
+    ],
+)
+def test_parts_have_names(
+    target: str, there: set[str], absent: set[str], workflow_copy: Path
+) -> None:
+    words = ("snakemake", "-n", "--quiet", "host", "--configfile", "config/miniature.yaml", target)
+    done = subprocess.run([*words[:-1], "--", target], cwd=workflow_copy, capture_output=True, text=True)
+    found = set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE))
+    assert there <= found
+    assert not absent & found
 
 
 def reachable(arrows: list[tuple[str, str]]) -> set[tuple[str, str]]:

@@ -137,7 +137,7 @@ Model = Annotated[
 ]
 
 
-FIXED = ("generator", "start_from", "weights", "per_dataset")
+FIXED = ("generator", "start_from", "weights", "sha256", "per_dataset")
 """What a model has in common on all data sets."""
 
 

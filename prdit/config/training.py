@@ -42,6 +42,11 @@ class Trained(Entry):
     weights: str | None = Field(
         None, description="File to take instead of training: of this package, or its authors'."
     )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="Of the file of weights: another file is refused.",
+    )
     per_dataset: dict[Name, dict[str, Any]] = Field(
         default={}, description="By data set: what is different there, as here."
     )
@@ -52,6 +57,8 @@ class Trained(Entry):
             raise ValueError("add training, or name a file of weights to take instead")
         if self.weights is not None and self.training != UNTRAINED:
             raise ValueError("write either training or weights, not both")
+        if self.weights is None and self.sha256 is not None:
+            raise ValueError("sha256 is that of a file of weights: name the file too")
         return self
 
 

@@ -29,8 +29,12 @@ def run(
         history: to write, empty: nothing is known of the training.
 
     Raises:
-        UserError: the file cannot be read, or does not fit the model or the data set.
+        UserError: the file cannot be read, is not the one the config means, or does not fit the
+            model or the data set.
     """
+    given, wanted = sha256(file), recipe.model.sha256
+    if wanted not in (None, given):
+        raise UserError(f"{file} has sha256 {given}, not {wanted}: it is another file")
     store = open_store(volumes)
     generator = build(recipe.model, recipe.size, recipe.base)
     about = {
@@ -38,7 +42,7 @@ def run(
         "nominal_hu": True,
         "spacing_mm": store.spacing_mm,
         "cohort": store.cohort,
-        "taken_from": sha256(file),
+        "taken_from": given,
     }
     averaged, raw = chosen(file, generator, recipe, store)
     weights_file.fit(generator, averaged, file)

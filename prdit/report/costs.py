@@ -17,14 +17,19 @@ COLUMNS = [
 
 
 def run(*, records: list[Path], table: Path) -> None:
+    """Write what `gathered` gathers as CSV."""
+    with atomic(table) as partial:
+        gathered(records).to_csv(partial, index=False)
+
+
+def gathered(records: list[Path]) -> pd.DataFrame:
     """A row for each training.
 
     Args:
         records: run.json in folders <data set>/<size>/<model>.
     """
     frame = pd.DataFrame([_row(path) for path in sorted(records)], columns=COLUMNS)
-    with atomic(table) as partial:
-        frame.to_csv(partial, index=False)
+    return frame.astype({"hours": float})  # None is nan
 
 
 def _row(path: Path) -> dict[str, Any]:

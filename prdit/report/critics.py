@@ -20,10 +20,15 @@ COLUMNS = ["dataset", "size", "seed", *MODELS, "critic", *DISTANCES, "held_out"]
 
 
 def run(*, critics: list[Path], table: Path) -> None:
-    """Gather what all critics found: a row for each, none where a model was out of memory."""
-    frame = pd.DataFrame([_row(path) for path in sorted(critics)], columns=COLUMNS)
+    """Write what `gathered` gathers as CSV."""
     with atomic(table) as partial:
-        frame.to_csv(partial, index=False)
+        gathered(critics).to_csv(partial, index=False)
+
+
+def gathered(critics: list[Path]) -> pd.DataFrame:
+    """What critics found: a row for each; no distances where a model was out of memory."""
+    frame = pd.DataFrame([_row(path) for path in sorted(critics)], columns=COLUMNS)
+    return frame.astype(dict.fromkeys(DISTANCES, float))  # None is nan
 
 
 def _row(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""All scores of a run in one tidy file, from which every table is a selection."""
+"""All scores of a run in one tidy file, for whoever makes other tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ CARD = [
 
 
 def run(*, scores: list[Path], table: Path) -> None:
-    """Gather scores and timings: a row for each dataset, size, model, sampler, seed and metric.
+    """Write what `gathered` gathers as CSV."""
+    with atomic(table) as partial:
+        gathered(scores).to_csv(partial, index=False)
+
+
+def gathered(scores: list[Path]) -> pd.DataFrame:
+    """Scores and timings: a row for each dataset, size, model, sampler, seed and metric.
 
     Of timings, the seed is the number of the repetition.
     """
@@ -40,8 +46,7 @@ def run(*, scores: list[Path], table: Path) -> None:
             measured = {"seed": seed, "metric": metric, "value": value, "low": low, "high": high}
             rows.append({**about, **measured})
     frame = pd.DataFrame(rows, columns=COLUMNS + CARD)
-    with atomic(table) as partial:
-        frame.to_csv(partial, index=False)
+    return frame.astype(dict.fromkeys(("value", "low", "high"), float))  # None is nan
 
 
 def values(found: dict[str, Any]) -> list[tuple[int, str, float | None]]:

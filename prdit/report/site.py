@@ -31,6 +31,7 @@ def run(
     quality: list[Path],
     costs: Path,
     stages: Path,
+    provenance: Path,
     reals: list[Path],
     samples: list[Path],
     site: Path,
@@ -47,6 +48,7 @@ def run(
     with atomic_folder(site) as folder:
         for name in ("tables", "cards", "figures", "quality"):
             (folder / name).mkdir()
+        shutil.copyfile(provenance, folder / "provenance.json")
         names = {copied(path, folder / "cards"): path for path in cards}
         for path in tables:
             for kind in (".md", ".csv", ".tex"):

@@ -26,10 +26,13 @@ from prdit.report.columns import (
     beside,
     columns_of,
 )
+from prdit.report.costs import gathered as spendings
 from prdit.report.critics import DOUBTS, between, ratios, summary, unsure
+from prdit.report.critics import gathered as judgements
 from prdit.report.latex import in_latex
 from prdit.report.markdown import DIFFERS, in_markdown
 from prdit.report.pairwise import pairwise
+from prdit.report.scores import gathered
 from prdit.report.verdict import OOM
 
 MADE_FROM = ("network", "beside_network", "reference", "volumes", "cohort")
@@ -39,22 +42,29 @@ MADE_FROM = ("network", "beside_network", "reference", "volumes", "cohort")
 def run(
     recipe: TableRecipe,
     *,
-    scores: Path,
-    critics: Path,
-    costs: Path,
+    scores: list[Path],
+    critics: list[Path],
+    records: list[Path],
     published: Path,
     csv: Path,
     markdown: Path,
     latex: Path,
 ) -> None:
-    """Write one table as CSV (plain numbers), and as the paper prints it, in Markdown and LaTeX."""
-    judged = pd.read_csv(critics)
+    """Write one table as CSV (plain numbers), and as the paper prints it, in Markdown and LaTeX.
+
+    Args:
+        scores: score files of its rows and of real against real, or timings.
+        critics: score files of its critics.
+        records: run.json of the trainings that its rows build on.
+        published: the paper's numbers.
+    """
+    judged = judgements(critics)
     values = yaml.safe_load(published.read_text())[recipe.table]
     if recipe.table == PAIRWISE:
         frame = pd.DataFrame(pairwise(recipe, judged, values))
     else:
-        spent = pd.read_csv(costs)
-        frame = pd.DataFrame(rows(recipe, pd.read_csv(scores), judged, spent, values))
+        spent = spendings(records)
+        frame = pd.DataFrame(rows(recipe, gathered(scores), judged, spent, values))
     caption, below = CAPTIONS[recipe.table], note(recipe.table, frame)
     with atomic(csv) as partial:
         frame.to_csv(partial, index=False)
@@ -83,7 +93,7 @@ def rows(
             chosen = of_row(scores, recipe, dataset, row, columns)
             if chosen.empty:
                 raise UserError(
-                    f"scores.csv has nothing of {row.label} on {about.label}; make it anew"
+                    f"no score is of {row.label} on {about.label}; let the workflow name them"
                 )
             first = chosen.iloc[0]
             cells: dict[str, Any] = {

@@ -1,0 +1,77 @@
+# Parts of the workflow by name: `snakemake --configfile config/paper.yaml -- data`.
+
+
+localrules:
+    data,
+    weights,
+    samples,
+    metrics,
+    tables,
+    figures,
+    pretrained,
+
+
+rule data:
+    """Scans fetched, preprocessed, accounted for and packed; pages to look at."""
+    input:
+        collect(rules.quality.output.page, dataset=CONFIG.datasets),
+        [
+            collect(rules.pack.output.array, dataset=dataset, size=size)
+            for dataset, size, _ in plan.trained(CONFIG)
+        ],
+
+
+rule weights:
+    """All models trained."""
+    input:
+        records_of(),
+
+
+rule samples:
+    """All volumes drawn."""
+    input:
+        [
+            collect(rules.sample.output.card, portion=plan.portions(CONFIG), **one._asdict())
+            for one in plan.scored(CONFIG)
+        ],
+
+
+rule metrics:
+    """All scores and critics."""
+    input:
+        rules.scores.output.table,
+        rules.critics.output.table,
+
+
+rule tables:
+    """All tables. One of them: its name, such as table_3."""
+    input:
+        collect(rules.table.output, table=plan.tables(CONFIG)),
+
+
+rule figures:
+    """All figures."""
+    input:
+        ALL_FIGURES,
+
+
+for table in plan.tables(CONFIG):
+
+    localrules:
+        table,
+
+    rule:
+        name:
+            table
+        input:
+            collect(rules.table.output, table=table),
+
+
+rule pretrained:
+    """Scores of the models whose weights the config gives; nothing is trained."""
+    input:
+        [
+            collect(rules.score.output.score, **one._asdict())
+            for one in plan.scored(CONFIG)
+            if one.model in TAKEN
+        ],

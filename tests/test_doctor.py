@@ -1,0 +1,398 @@
+"""`prdit doctor`, at sites that small scripts in place of SLURM, conda and nvidia-smi make up."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prdit import provenance
+from prdit.cli import STEPS, main
+from prdit.data.sources import zenodo
+from prdit.doctor import cluster, data, site
+from prdit.doctor.line import ask
+from prdit.doctor.profile import Profile
+
+ROOT = Path(__file__).resolve().parents[1]
+
+WORKING = {
+    "conda": "echo conda 25.1.0",
+    "sinfo": "echo 'cpu*|2-00:00:00'; echo 'gpu|1-00:00:00'; echo 'gpu|1-00:00:00'",
+    "sbatch": "exit 0",
+    "sacct": "exit 0",
+    "sacctmgr": "echo lungs; echo hearts",
+}
+NO_GRES = 'case "$*" in *--gres*) exit 0;; esac; echo "Invalid gres" >&2; exit 1'
+NO_GPUS = 'case "$*" in *--gpus*) exit 0;; esac; echo "Invalid gpus" >&2; exit 1'
+GPU = "echo 'NVIDIA A100, 570.0'"
+PROFILE = """
+executor: slurm
+software-deployment-method: conda
+default-resources: {slurm_partition: cpu, slurm_account: lungs, runtime: 60}
+set-resources:
+  train: {slurm_partition: gpu, runtime: 24h}
+"""
+CONFIG = """
+name: doctor-test
+datasets:
+  some:
+    label: Some
+    source: {kind: phantom, count: 8, series_per_job: 4}
+    grid: {size: 16, spacing_mm: 16}
+"""
+RESTRICTED = "{kind: zenodo, record: 1, scans: 4, url: 'URL'}"
+
+
+class Site:
+    """Programs, a profile and a config, to break one at a time."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
+        for name in ("bin", "profile"):
+            (folder / name).mkdir()
+        for name, script in WORKING.items():
+            self.program(name, script)
+        self.profile(PROFILE)
+        self.config(CONFIG)
+
+    def program(self, name: str, script: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def without(self, name: str) -> None:
+        (self.folder / "bin" / name).unlink()
+
+    def profile(self, text: str) -> None:
+        (self.folder / "profile" / "config.yaml").write_text(text)
+
+    def config(self, text: str) -> None:
+        (self.folder / "config.yaml").write_text(text)
+
+    def source(self, source: str) -> None:
+        config = yaml.safe_load(CONFIG)
+        config["datasets"]["some"]["source"] = yaml.safe_load(source)
+        self.config(yaml.safe_dump(config))
+
+    def said(self, *words: str) -> list[str]:
+        """Lines of the whole report; the exit status must be that of its verdicts."""
+        words = words or ("--profile", str(self.folder / "profile"))
+        status = main(["doctor", "--configfile", str(self.folder / "config.yaml"), *words])
+        told = self.capsys.readouterr()
+        problems = told.out.count("PROBLEM")
+        assert status == (2 if problems else 0), told
+        assert told.err.startswith(f"prdit doctor: {problems} problem" if problems else "")
+        return told.out.splitlines()
+
+    def problem(self) -> str:
+        """The one PROBLEM of the report."""
+        (line,) = (line for line in self.said() if line.startswith("PROBLEM"))
+        return line
+
+    def line(self, words: str) -> str:
+        """The one line of the report with these words."""
+        (line,) = (line for line in self.said() if words in line)
+        return line
+
+
+@pytest.fixture
+def place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Site:
+    """A site where all is well."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv(zenodo.TOKEN, raising=False)
+    return Site(tmp_path, capsys)
+
+
+def test_nothing_is_wrong(place: Site) -> None:
+    before = sorted(ROOT.glob("results/*"))
+    lines = place.said()
+    assert not [line for line in lines if not line.startswith(("ok ", "note "))]
+    assert "ok       slurm_account lungs is yours" in lines
+    assert (
+        "ok       gpu lets jobs run for 1440 minutes; the longest rule, train, asks for 1440"
+        in lines
+    )
+    assert sorted(ROOT.glob("results/*")) == before
+
+
+def test_this_machine() -> None:
+    command = [sys.executable, "-m", "prdit", "doctor", "--configfile", "config/quickstart.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == (2 if "PROBLEM" in done.stdout else 0), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "the config 'quickstart' can be read" in done.stdout
+
+
+def test_elsewhere(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.folder)
+    assert main(["doctor"]) == 2
+    assert "the repository's own folder" in place.capsys.readouterr().err
+
+
+# This machine
+
+
+def test_python_is_too_old(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.platform, "python_version", lambda: "3.10.2")
+    assert "Python 3.10.2 does not satisfy >=3.11" in place.problem()
+
+
+@pytest.mark.parametrize("name", ["snakemake", "snakemake-executor-plugin-slurm"])
+def test_a_package_is_missing(place: Site, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    version = site.metadata.version
+
+    def installed(asked: str) -> str:
+        if asked == name:
+            raise site.metadata.PackageNotFoundError
+        return version(asked)
+
+    monkeypatch.setattr(site.metadata, "version", installed)
+    assert f"{name} is not installed: `pip install '{name}" in place.problem()
+
+
+def test_torch_is_too_old(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = site.metadata.version
+    old = {"torch": "2.1.0"}
+    monkeypatch.setattr(site.metadata, "version", lambda name: old.get(name) or version(name))
+    place.profile(PROFILE.replace("software-deployment-method: conda", ""))
+    assert "torch 2.1.0 does not satisfy >=" in place.problem()
+
+
+@pytest.fixture
+def cpu_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "_torch", lambda: ("torch 2 is built without CUDA", 0, ""))
+
+
+@pytest.mark.usefixtures("cpu_torch")
+def test_a_driver_and_a_torch_without_cuda(place: Site) -> None:
+    place.program("nvidia-smi", GPU)
+    place.profile(PROFILE.replace("software-deployment-method: conda", ""))
+    told = "nvidia-smi tells of NVIDIA A100, 570.0, but torch sees none: torch 2 is built without"
+    assert told in place.problem()
+
+
+@pytest.mark.usefixtures("cpu_torch")
+def test_conda_environments_bring_a_torch_of_their_own(place: Site) -> None:
+    place.program("nvidia-smi", GPU)
+    assert place.line("nvidia-smi tells of").startswith("note ")
+
+
+def test_no_gpu(place: Site) -> None:
+    assert "note     no GPU here (there is no nvidia-smi)" in place.line("no GPU here")
+    place.program("nvidia-smi", "echo 'could not communicate with the driver'; exit 9")
+    assert "note     no GPU here (could not communicate" in place.line("no GPU here")
+
+
+def test_the_profile_wants_conda(place: Site) -> None:
+    place.without("conda")
+    assert "conda does not answer (there is no conda)" in place.problem()
+    place.profile(PROFILE.replace("software-deployment-method: conda", ""))
+    assert place.line("no conda").startswith("note ")
+
+
+# The cluster
+
+
+def test_no_profile_of_that_name(place: Site) -> None:
+    said = place.said("--profile", "nowhere")
+    assert said[0].startswith("PROBLEM  there is no profile nowhere")
+
+
+@pytest.mark.parametrize("text", ["[", "- a", "set-resources: ['train:gpu=1']"])
+def test_a_profile_that_is_none(place: Site, text: str) -> None:
+    place.profile(text)
+    assert "the profile " in place.problem()
+
+
+def test_no_profile(place: Site) -> None:
+    config = ("--configfile", str(place.folder / "config.yaml"))
+    assert "note     SLURM was not looked at" in "\n".join(place.said(*config))
+
+
+@pytest.mark.parametrize("name", ["sbatch", "sinfo"])
+def test_no_slurm_here(place: Site, name: str) -> None:
+    place.without(name)
+    assert place.problem() == f"PROBLEM  there is no {name}: run this on a login node"
+
+
+def test_no_controller(place: Site) -> None:
+    place.program("sinfo", "echo 'sinfo: fatal: Could not establish a configuration' >&2; exit 1")
+    assert "sinfo answers with an error (sinfo: fatal: Could not establish" in place.problem()
+
+
+def test_no_such_partition(place: Site) -> None:
+    place.profile(PROFILE.replace("cpu", "long"))
+    assert "there is no partition long: write one of those there are (cpu, gpu)" in place.problem()
+
+
+def test_no_default_partition(place: Site) -> None:
+    place.program("sinfo", "echo 'gpu|infinite'")
+    place.profile(PROFILE.replace("slurm_partition: cpu, ", ""))
+    assert "names no slurm_partition and there is no default" in place.problem()
+
+
+def test_a_rule_takes_longer_than_its_partition_lets_it(place: Site) -> None:
+    place.profile(PROFILE.replace("24h", "2d"))
+    told = "gpu ends jobs after 1440 minutes and rule train asks for 2880: write `train: {runtime:"
+    assert told in place.problem()
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [("30:00", 30), ("4:30:00", 270), ("2-00:00:00", 2880), ("infinite", None), ("n/a", None)],
+)
+def test_limits(said: str, limit: int | None) -> None:
+    assert cluster.read_limits(f"any*|{said}") == {"any": limit, cluster.DEFAULT: limit}
+
+
+def test_a_site_that_takes_gres_alone(place: Site) -> None:
+    place.program("sbatch", NO_GRES)
+    said = [line for line in place.said() if line.startswith("PROBLEM")]
+    told = "sbatch refuses --gpus=1 with --partition=gpu --account=lungs for train (Invalid gres)"
+    assert told in said[-1]
+    assert 'takes --gres=gpu:1: write `{gpu: 0, gres: "gpu:1"}` for each' in said[-1]
+
+
+def test_a_profile_with_gres(place: Site) -> None:
+    place.profile("executor: slurm\nset-resources: {train: {gpu: 0, gres: 'gpu:1'}}")
+    place.program("sbatch", NO_GPUS)
+    assert "refuses --gres=gpu:1 with the default partition for train" in place.problem()
+    assert "takes --gpus=1: write `{gpu: 1}`" in place.problem()
+
+
+def test_no_gpus_at_all(place: Site) -> None:
+    place.profile("executor: slurm")
+    place.program("sbatch", "echo 'no such node' >&2; exit 1")
+    assert "(no such node), and any other request for a GPU: name a slurm_part" in place.problem()
+
+
+def test_no_accounting(place: Site) -> None:
+    place.program("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    assert "write `slurm-status-command: squeue` into" in place.problem()
+    place.profile(PROFILE + "slurm-status-command: squeue")
+    assert place.line("no accounting").startswith("ok ")
+
+
+def test_somebody_elses_account(place: Site) -> None:
+    place.profile(PROFILE.replace("lungs", "brains"))
+    assert "slurm_account brains is none of yours (hearts, lungs)" in place.problem()
+
+
+def test_no_account_named_or_known(place: Site) -> None:
+    place.profile(PROFILE.replace("slurm_account: lungs, ", ""))
+    assert place.line("names no slurm_account").startswith("note ")
+    place.without("sacctmgr")
+    assert place.line("does not tell the accounts").startswith("note ")
+
+
+def test_a_program_that_hangs(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prdit.doctor.line.TIMEOUT_S", 0.2)
+    place.program("sinfo", "exec /bin/sleep 20")
+    assert ask("sinfo").error == "no answer within 0.2 s"
+
+
+# The config
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: x", "config key 'datasets' is missing; add it"),
+        ("[", "cannot read the config"),
+        ("", "is empty or no mapping"),
+    ],
+)
+def test_a_config_that_is_none(place: Site, text: str, told: str) -> None:
+    place.config(text)
+    assert told in place.problem()
+
+
+def test_configs_are_laid_over_one_another(tmp_path: Path) -> None:
+    profile = Profile(tmp_path, {"config": ["local_downloads=true"]})
+    paths = [ROOT / "config/paper.yaml", ROOT / "config/lidc_only.yaml"]
+    raw = data.merged(paths, profile)
+    assert raw["datasets"]["rad"] is None
+    assert raw["datasets"]["lidc"]["label"] == "LIDC-IDRI"
+    assert raw["local_downloads"] is True
+
+
+def test_weights_of_a_model_are_missing(place: Site) -> None:
+    place.config(CONFIG + "models: {any: {depth: 0, weights: nowhere.safetensors}}")
+    assert "models.any.weights: there is no file nowhere.safetensors" in place.problem()
+
+
+def test_weights_that_nobody_publishes(place: Site) -> None:
+    place.config(CONFIG + "evaluation: {weights: nowhere.pth}")
+    assert "there are no weights nowhere.pth, and none of that name" in place.problem()
+
+
+def test_a_folder_that_cannot_be_written_to(place: Site) -> None:
+    (place.folder / "file").touch()
+    place.config(CONFIG + f"raw: {place.folder}/file/raw")
+    assert f"{place.folder}/file cannot be written to" in place.problem()
+
+
+def test_a_full_disk(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 10))
+    assert "are needed, 0 GB are free: make room" in place.problem()
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_error(403)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Refusing) as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{one.server_port}"
+        one.shutdown()
+
+
+def test_no_token(place: Site, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.source(RESTRICTED.replace("URL", server))
+    assert f"Some is restricted and {zenodo.TOKEN} is not set" in place.problem()
+    monkeypatch.setenv(zenodo.TOKEN, "very-secret")
+    said = "\n".join(place.said())
+    assert f"{zenodo.TOKEN} is set" in said
+    assert "very-secret" not in said
+    assert "ok       127.0.0.1 answers" in said
+    assert "downloads will run on compute nodes" in said
+
+
+def test_no_network(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(zenodo.TOKEN, "very-secret")
+    place.source(RESTRICTED.replace("URL", "http://127.0.0.1:1"))
+    assert "127.0.0.1 cannot be reached from here (ConnectionError)" in place.problem()
+
+
+def test_one_of_several_servers_is_enough(
+    place: Site, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "needed_bytes", lambda _: {})
+    several = f"endpoints: ['http://127.0.0.1:1', '{server}']"
+    place.source(f"{{kind: idc, manifest: config/lidc_idri.csv, {several}}}")
+    assert place.line("another server has the same").startswith("note ")
+
+
+@pytest.mark.parametrize("step", sorted(STEPS))
+def test_no_step_imports_it(step: str) -> None:
+    reached = provenance.closure((STEPS[step],))
+    assert not [name for name in reached if name.startswith("prdit.doctor")]

@@ -1,0 +1,121 @@
+"""`--profile slurm` on a real scheduler of one node, with jobs that are killed as clusters do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from cluster import Cluster, Job, install, possible
+from test_workflow import MICRO, STAGE_1, TRAINING
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCAL = ROOT / "results" / "quickstart"
+SITE = ROOT / "tests" / "slurm" / "site"
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(not possible(), reason="needs root and apt-get, to install SLURM"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    install()
+    one = Cluster(tmp_path_factory.mktemp("slurm"))
+    yield one
+    one.stop()
+
+
+def command(config: str, *words: str) -> list[str]:
+    """The README's command, with what this site differs in."""
+    return [
+        *("snakemake", "--profile", "slurm", "--workflow-profile", str(SITE)),
+        *("--configfile", config, *words),
+    ]
+
+
+class Disturber:
+    """Kills one training by scancel and preempts another, each once its loss is in its log."""
+
+    def __init__(self, cluster: Cluster, models: Path, cancelled: str, preempted: str) -> None:
+        self.cluster, self.models = cluster, models
+        self.left = {cancelled: cluster.cancel, preempted: lambda _: cluster.preempt()}
+        self.seen: dict[str, Job] = {}
+        self.states: set[tuple[str, str]] = set()
+
+    def look(self) -> None:
+        for job in self.cluster.jobs():
+            self.seen[job.id] = job
+            self.states.add((job.comment, job.state))
+            if job.state == "RUNNING" and "rule_train" in job.comment:
+                for model in [name for name in self.left if name in job.comment]:
+                    if any(self.models.glob(f"*/*/{model}/states/*/log.jsonl")):
+                        self.left.pop(model)(job)
+
+    def jobs(self, state: str, model: str) -> list[Job]:
+        """Jobs of a model's training that ended so."""
+        about = (job for job in self.seen.values() if "rule_train" in job.comment)
+        return [job for job in about if model in job.comment and job.state == state]
+
+
+def followed(words: list[str], folder: Path, look: Disturber) -> str:
+    """What a run printed; `look` looks twice a second."""
+    log = folder / "run.log"
+    with log.open("w") as file:
+        run = subprocess.Popen(words, cwd=folder, stdout=file, stderr=file)
+        while run.poll() is None:
+            look.look()
+            time.sleep(0.5)
+        look.look()
+    assert run.returncode == 0, log.read_text()[-5000:]
+    return log.read_text()
+
+
+def test_the_quickstart_is_killed_three_ways_and_ends_with_the_same_numbers(
+    cluster: Cluster, workflow_copy: Path
+) -> None:
+    if not (LOCAL / "tables" / "table_1.csv").exists():
+        pytest.fail("run `make quickstart` first")
+    results = workflow_copy / "results" / "quickstart"
+    look = Disturber(cluster, results / "models", cancelled="PRDiT-4L", preempted="PRDiT-8L")
+    started = time.monotonic()
+    followed(command("config/quickstart.yaml"), workflow_copy, look)
+    print(f"quickstart on the cluster: {time.monotonic() - started:.0f} s")
+    assert look.jobs("CANCELLED", "PRDiT-4L")
+    assert look.jobs("TIMEOUT", "PRDiT-12L")
+    assert any(job.restarts for job in look.jobs("COMPLETED", "PRDiT-8L"))
+    for model in ("PRDiT-local", "PRDiT-4L", "PRDiT-8L", "PRDiT-12L"):
+        there, here = (
+            json.loads((one / "models/phantom/16" / model / "run.json").read_text())
+            for one in (results, LOCAL)
+        )
+        assert there["sha256"] == here["sha256"], model
+    for name in ("scores.csv", "tables/table_1.csv", "tables/table_4.csv"):
+        pd.testing.assert_frame_equal(pd.read_csv(results / name), pd.read_csv(LOCAL / name))
+
+
+def test_two_processes_share_a_training_that_is_killed(
+    cluster: Cluster, workflow_copy: Path
+) -> None:
+    models = {"local": {**STAGE_1, "training": {**TRAINING, "volumes": 12000}}}
+    table = {**MICRO["tables"]["table_1"], "rows": ["local"]}  # type: ignore[index]
+    changes = {"models": models, "tables": {"table_1": table}, "figures": {}}
+    (workflow_copy / "micro.yaml").write_text(yaml.safe_dump({**MICRO, **changes}))
+    weights = "results/micro/models/chests/8/local/weights.safetensors"
+    look = Disturber(cluster, workflow_copy / "results/micro/models", "local", "none")
+    two = ["train:processes=2", "train:gpu=2", "train:mem_mb=3000", "train:runtime=10"]
+    followed(
+        command("micro.yaml", "--set-resources", *two, "--set-threads", "train=2", "--", weights),
+        workflow_copy,
+        look,
+    )
+    assert look.jobs("CANCELLED", "local")
+    record = json.loads((workflow_copy / weights).with_name("run.json").read_text())
+    assert (record["status"], record["processes"]) == ("ok", 2)
+    log = (workflow_copy / weights).with_name("training.jsonl").read_text().splitlines()
+    assert json.loads(log[-1])["volumes"] == 12000
