@@ -26,15 +26,31 @@ def load(raw: Mapping[str, Any]) -> Config:
         raise UserError("; ".join(_sentence(item) for item in error.errors())) from None
 
 
-def load_file(path: Path) -> Config:
-    """The typed config of one YAML file. Raises UserError as `load` does."""
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read the config {path}: {error}") from None
-    if not isinstance(raw, dict):
-        raise UserError(f"the config {path} is empty or no mapping of keys to values")
-    return load(raw)
+def load_file(*paths: Path, **changes: Any) -> Config:
+    """The typed config of YAML files, each laid over those before, and of `changes` to it.
+
+    Raises UserError as `load` does.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            raw = yaml.safe_load(path.read_text())
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            why = " ".join(str(error).split())
+            raise UserError(f"cannot read the config {path}: {why}") from None
+        if not isinstance(raw, dict):
+            raise UserError(f"the config {path} is empty or no mapping of keys to values")
+        merged = laid_over(merged, raw)
+    return load(laid_over(merged, changes))
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping over another, mappings within them too, as Snakemake does."""
+    both = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            both[key] = laid_over(below[key], above[key])
+    return both
 
 
 def _without_nothing(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import yaml
 
 from prdit import experiments as plan
 from prdit import shards
 from prdit.config import Config, ImagingDataCommons, Phantom, Zenodo
-from prdit.config.file import load
+from prdit.config.file import load_file
 from prdit.data.sources.weights import SOURCES
 from prdit.data.sources.zenodo import TOKEN
 from prdit.doctor.line import Line, note, ok, problem
@@ -32,7 +30,7 @@ def look(paths: Sequence[Path], profile: Profile) -> Iterator[Line]:
     """Whether the config can be read and what it needs is there."""
     names = " ".join(map(str, paths))
     try:
-        config = load(merged(paths, profile))
+        config = load_file(*paths, **profile.config())
     except UserError as error:
         yield problem(f"{names}: {error}")
         return
@@ -47,30 +45,6 @@ def look(paths: Sequence[Path], profile: Profile) -> Iterator[Line]:
     yield from disks(config)
     yield from token(config)
     yield from network(config, profile)
-
-
-def merged(paths: Sequence[Path], profile: Profile) -> dict[str, Any]:
-    """Configs laid one over the other, and the profile's settings over them, as Snakemake does."""
-    raw: dict[str, Any] = {}
-    for path in paths:
-        try:
-            found = yaml.safe_load(path.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            why = " ".join(str(error).split())
-            raise UserError(f"cannot read the config {path}: {why}") from None
-        if not isinstance(found, dict):
-            raise UserError(f"the config {path} is empty or no mapping of keys to values")
-        raw = overlaid(raw, found)
-    return raw | profile.config()
-
-
-def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping over another, key by key, however deep."""
-    both = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
-            both[key] = overlaid(below[key], above[key])
-    return both
 
 
 def published_weights(config: Config) -> Iterator[Line]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from prdit.config import Config
-from prdit.config.file import load
-from prdit.errors import UserError
+from prdit.config.file import load_file
 from prdit.experiments import tables as asked
 from prdit.plan import tables
 from prdit.plan.dry_run import jobs
@@ -41,7 +36,7 @@ def plan(configs: Sequence[Path], share: float, gpu_kw: float, co2e: float) -> s
     Raises:
         UserError: a config cannot be read, or Snakemake refuses.
     """
-    config = read(configs)
+    config = load_file(*configs)
     found = jobs(configs)
     estimates = Estimates(config, share)
     costs = [(job, estimates.cost(job)) for job in found]
@@ -81,36 +76,12 @@ SHARED = (
     " need counts in each of them."
 )
 PUBLISHED = (
-    "All predicted from operations, whether or not it is still to be run. The paper does not say"
-    " whether its hours contain what a model starts from. The share of the peak was fitted to the"
-    " paper's PRDiT; convolutions of few channels, as HA-GAN's, come nowhere near it."
+    "All predicted from operations, whether or not it is still to be run. Table 2 of the paper seems"
+    " to count a model's own training, Tables 3 and 7 also what it starts from. The share of the"
+    " peak was fitted to the paper's PRDiT; convolutions of few channels, as HA-GAN's, come nowhere"
+    " near it."
 )
 SPENT = (
     "Predicted from operations on an A100, for all volumes; spent as the records say, for the"
     " volumes beside it. Compare where `on` is an A100."
 )
-
-
-def read(configs: Sequence[Path]) -> Config:
-    """The typed config of several files, each laid over those before."""
-    merged: dict[str, Any] = {}
-    for path in configs:
-        try:
-            found = yaml.safe_load(path.read_text())
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise UserError(f"cannot read the config {path}: {error}") from None
-        if not isinstance(found, dict):
-            raise UserError(f"the config {path} is empty or no mapping of keys to values")
-        merged = laid_over(merged, found)
-    return load(merged)
-
-
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping over another, mappings within them too, as Snakemake does."""
-    merged = dict(below)
-    for name, value in above.items():
-        mine = merged.get(name)
-        if isinstance(mine, Mapping) and isinstance(value, Mapping):
-            value = laid_over(mine, value)
-        merged[name] = value
-    return merged
