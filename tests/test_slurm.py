@@ -14,6 +14,8 @@ import yaml
 from cluster import Cluster, Job, install, possible
 from test_workflow import MICRO, STAGE_1, TRAINING
 
+from prdit.cli import main
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / "results" / "quickstart"
 SITE = ROOT / "tests" / "slurm" / "site"
@@ -105,6 +107,59 @@ def test_the_quickstart_is_killed_three_ways_and_ends_with_the_same_numbers(
         assert there["sha256"] == here["sha256"], model
     for name in ("scores.csv", "tables/table_1.csv", "tables/table_4.csv"):
         pd.testing.assert_frame_equal(pd.read_csv(results / name), pd.read_csv(LOCAL / name))
+
+
+def site(folder: Path, **changes: object) -> str:
+    """The shipped profile with changes."""
+    shipped = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump({**shipped, **changes}))
+    return str(folder)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_doctor_sees_what_does_not_suit_the_cluster(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nosuch = {"mem_mb": 100, "runtime": 5, "slurm_partition": "nosuch"}
+    profile = site(tmp_path / "one", **{"default-resources": nosuch})
+    words = ["doctor", "--configfile", str(ROOT / "config/quickstart.yaml"), "--profile"]
+    assert main([*words, profile]) == 2
+    said = capsys.readouterr().out
+    assert "PROBLEM  there is no partition nosuch: write one of those there are (high, m" in said
+    assert "PROBLEM  there is no accounting" in said
+    assert "write `slurm-status-command: squeue`" in said
+
+    fitting = {"slurm-status-command": "squeue", "software-deployment-method": "env-modules"}
+    assert main([*words, site(tmp_path / "two", **fitting)]) == 0
+    said = capsys.readouterr().out
+    assert "ok       sbatch takes --gpus=1 with the default partition" in said
+    assert "PROBLEM" not in said
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"slurm_partition": "nosuch"}, "invalid partition specified: nosuch"),
+        ({"gpu": 3}, "Requested node configuration is not available"),
+    ],
+)
+def test_what_slurm_refuses_is_told_at_submission(
+    changes: dict[str, object], sentence: str, workflow_copy: Path, tmp_path: Path
+) -> None:
+    (workflow_copy / "micro.yaml").write_text(yaml.safe_dump(MICRO))
+    here = yaml.safe_load((SITE / "config.yaml").read_text())
+    asked = {**here["default-resources"], **changes}
+    profile = site(tmp_path / "site", **{**here, "default-resources": asked, "retries": 0})
+    done = subprocess.run(
+        ["snakemake", "--profile", profile, "--configfile", "micro.yaml"],
+        cwd=workflow_copy,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr
 
 
 def test_two_processes_share_a_training_that_is_killed(

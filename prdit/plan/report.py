@@ -76,10 +76,10 @@ SHARED = (
     " need counts in each of them."
 )
 PUBLISHED = (
-    "All predicted from operations, whether or not it is still to be run. Table 2 of the paper seems"
-    " to count a model's own training, Tables 3 and 7 also what it starts from. The share of the"
-    " peak was fitted to the paper's PRDiT; convolutions of few channels, as HA-GAN's, come nowhere"
-    " near it."
+    "All predicted from operations, whether or not it is still to be run. Table 2 of the paper"
+    " seems to count a model's own training, Tables 3 and 7 also what it starts from. The share of"
+    " the peak was fitted to the paper's PRDiT; convolutions of few channels, as HA-GAN's, come"
+    " nowhere near it."
 )
 SPENT = (
     "Predicted from operations on an A100, for all volumes; spent as the records say, for the"
