@@ -16,6 +16,7 @@ import yaml
 
 from prdit import provenance
 from prdit.cli import STEPS, main
+from prdit.config.file import load_file
 from prdit.data.sources import zenodo
 from prdit.doctor import cluster, data, site
 from prdit.doctor.line import ask
@@ -322,10 +323,9 @@ def test_a_config_that_is_none(place: Site, text: str, told: str) -> None:
 def test_configs_are_laid_over_one_another(tmp_path: Path) -> None:
     profile = Profile(tmp_path, {"config": ["local_downloads=true"]})
     paths = [ROOT / "config/paper.yaml", ROOT / "config/lidc_only.yaml"]
-    raw = data.merged(paths, profile)
-    assert raw["datasets"]["rad"] is None
-    assert raw["datasets"]["lidc"]["label"] == "LIDC-IDRI"
-    assert raw["local_downloads"] is True
+    config = load_file(*paths, **profile.config())
+    assert [one.label for one in config.datasets.values()] == ["LIDC-IDRI"]
+    assert config.local_downloads is True
 
 
 def test_weights_of_a_model_are_missing(place: Site) -> None:

@@ -11,14 +11,18 @@ from typing import Any
 import pandas as pd
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from PIL import Image
 
 from prdit import __version__
 from prdit.files import atomic_folder, read_json
 from prdit.recipes import SiteRecipe
 from prdit.report import viewer
 from prdit.report.captions import FIGURES
+from prdit.report.figures import DOTS_PER_INCH
 from prdit.report.verdict import NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED
 
+SCREEN = 120
+"""Pixels of a screen per inch of a figure."""
 PACKAGES = ("numpy", "pandas", "matplotlib", "scipy", "nibabel")
 
 
@@ -123,12 +127,14 @@ def scoreboard(path: Path) -> dict[str, Any] | None:
     }
 
 
-def captioned(path: Path) -> dict[str, str]:
-    """A figure's file, and what it shows."""
+def captioned(path: Path) -> dict[str, Any]:
+    """A figure's file, what it shows, and how wide a page shows it, in pixels of a screen."""
     kind = max((one for one in FIGURES if path.stem.startswith(one)), key=len, default="")
     rest = path.stem.removeprefix(kind).strip("_")
-    title = f"{FIGURES.get(kind, path.stem)} ({rest})" if kind else path.stem
-    return {"name": path.stem, "file": path.name, "title": title}
+    title = FIGURES.get(kind, path.stem) + (f" ({rest})" if kind and rest else "")
+    with Image.open(path) as picture:
+        width = round(picture.width / DOTS_PER_INCH * SCREEN)
+    return {"name": path.stem, "file": path.name, "title": title, "width": width}
 
 
 def rows_of(path: Path) -> dict[str, Any]:
