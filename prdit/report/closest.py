@@ -11,8 +11,8 @@ import numpy as np
 from prdit.data.store import open_store
 from prdit.data.volume import from_window, read_nifti
 from prdit.errors import UserError
-from prdit.files import atomic, read_json
-from prdit.report.figures import slice_of
+from prdit.files import read_json
+from prdit.report.figures import save, slice_of
 
 matplotlib.use("Agg")
 
@@ -55,9 +55,7 @@ def run(*, scores: list[Path], real: Path, figure: Path) -> None:
         " distance that some unseen real volumes fall below, too: near is not yet a copy.",
         fontsize=8,
     )
-    with atomic(figure) as partial:
-        drawing.savefig(partial, format="png", dpi=150, metadata={"Software": None})
-    plt.close(drawing)
+    save(drawing, figure)
 
 
 def closest(score: dict[str, Any]) -> list[tuple[float, str, dict[str, Any]]]:
