@@ -33,6 +33,7 @@ format: .venv
 
 schema: .venv  ## after a change of prdit/config/
 	python -m prdit schema > workflow/schemas/config.schema.json
+	python -m prdit schema --markdown > docs/configuration.md
 
 graph: .venv  ## after a change of rules; needs graphviz
 	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg

@@ -137,13 +137,18 @@ def _above_zero(text: str) -> float:
 
 
 def schema(words: Sequence[str]) -> None:
-    """Print the JSON schema of the config, made from its models."""
+    """Print the JSON schema of the config, or its keys as a page, made from its models."""
     import json
 
     from prdit.config import Config
+    from prdit.config.reference import markdown
 
-    argparse.ArgumentParser("prdit schema", description=schema.__doc__).parse_args(words)
-    print(json.dumps(Config.model_json_schema(), indent=1, sort_keys=True))
+    parser = argparse.ArgumentParser("prdit schema", description=schema.__doc__)
+    parser.add_argument("--markdown", action="store_true", help="docs/configuration.md")
+    if parser.parse_args(words).markdown:
+        print(markdown())
+    else:
+        print(json.dumps(Config.model_json_schema(), indent=1, sort_keys=True))
 
 
 BY_HAND = {

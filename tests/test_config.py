@@ -12,6 +12,7 @@ import yaml
 
 from prdit.config import Config
 from prdit.config.file import load, load_file
+from prdit.config.reference import markdown
 from prdit.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,6 +158,10 @@ def test_a_file_that_is_no_config(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=str(path)):
         load_file(path)
+
+
+def test_the_page_of_all_keys_is_that_of_the_models() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == markdown() + "\n", "run `make schema`"
 
 
 def test_the_schema_is_that_of_the_models() -> None:
