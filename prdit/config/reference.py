@@ -63,12 +63,12 @@ def _kind(value: dict[str, Any]) -> str:
     if "enum" in value or "const" in value:
         return ", ".join(f"`{json.dumps(one)}`" for one in value.get("enum", [value.get("const")]))
     ranges = [text.format(value[key]) for key, text in RANGES.items() if key in value]
-    inner = value.get("additionalProperties") or next(
+    inner: Any = value.get("additionalProperties") or next(
         iter(value.get("patternProperties", {}).values()), None
     )
     if value.get("type") == "object":
-        each = f"names, each with {_kind(inner)}"
-        words = each if isinstance(inner, dict) else "names and values"
+        named = isinstance(inner, dict)
+        words = f"names, each with {_kind(inner)}" if named else "names and values"
     elif value.get("type") == "array":
         words = f"list of {_kind(value.get('items', {}))}"
     else:
