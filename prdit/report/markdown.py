@@ -80,8 +80,9 @@ def because(frame: pd.DataFrame) -> list[str]:
     """Why numbers do not compare with the paper's, where they do not."""
     if "because" not in frame or not frame["because"].any():
         return []
-    reasons = sorted({reason for reason in frame["because"] if reason})
-    return [f"Not comparable with the paper: {' / '.join(reasons)}.", ""]
+    told = [reason for one in frame["because"] if one for reason in str(one).split("; ")]
+    reasons = list(dict.fromkeys(told))
+    return [f"Not comparable with the paper: {'; '.join(reasons)}.", ""]
 
 
 def dagger(frame: pd.DataFrame) -> list[str]:
