@@ -17,9 +17,11 @@ FIELDS = {
     ".json": ("seconds", "memory_gib", "drawn", "key"),
     ".jsonl": ("seconds", "memory_gib", "volumes_per_second", "utilisation", "hours_to_go"),
     "costs.csv": ("hours", "memory_gib"),
+    "provenance.json": ("jobs", "trainings"),
 }
 """Fields that are left out, by a file's name or suffix: times, memory, and names of folders.
 
+Of provenance.json, records of jobs and trainings, which are compared where they come from.
 `drawn` counts the volumes that were not there already; `key` names the folder of a training's
 states, by a digest that the code's is part of."""
 MEASURED = ("stages.csv", "stages.png")
