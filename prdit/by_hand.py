@@ -127,6 +127,8 @@ def plan(words: Sequence[str]) -> None:
     ):
         parser.add_argument(option, type=_above_zero, default=default, help=f"{text} (%(default)s)")
     arguments = parser.parse_args(words)
+    if arguments.share > 1:
+        parser.error("--share is a share: at most 1")
     print(report.plan(arguments.configfile, arguments.share, arguments.gpu_kw, arguments.co2e))
 
 

@@ -87,6 +87,14 @@ def scores_of(table=None):
     ]
 
 
+def scores_of_taken(wildcards):
+    """Scores of models whose weights the config gives."""
+    sets = [one._asdict() for one in plan.scored(CONFIG) if one.model in TAKEN]
+    if not sets:
+        raise WorkflowError("no table shows a model whose `weights:` the config gives")
+    return [path for one in sets for path in collect(rules.score.output.score, **one)]
+
+
 def timings_of(table=None):
     """Timings that a table shows, or all."""
     sets = (one._asdict() for one in plan.timed(CONFIG, table))

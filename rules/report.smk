@@ -213,7 +213,6 @@ ALL_FIGURES = [
         for path in collect(rules.closest.output.figure, dataset=dataset, size=size)
     ),
     *(rules.curves.output if plan.trained(CONFIG) else []),
-    *([rules.stages.output.figure] if plan.tables(CONFIG) else []),
 ]
 
 
@@ -221,6 +220,7 @@ rule provenance:
     """Data, code, packages, commands and times of everything that the report shows."""
     input:
         ALL_FIGURES,
+        rules.stages.output.figure,
         collect(rules.table.output.csv, table=plan.tables(CONFIG)),
         summaries=collect(rules.ledger.output.summary, dataset=CONFIG.datasets),
         records=records_of(),
@@ -252,7 +252,7 @@ rule site:
             *(rules.all_metrics.output if plan.scored(CONFIG) else []),
         ],
         cards=scores_of(),
-        figures=ALL_FIGURES,
+        figures=[*ALL_FIGURES, rules.stages.output.figure],
         quality=collect(rules.quality.output.page, dataset=CONFIG.datasets),
         costs=rules.costs.output.table,
         stages=rules.stages.output.table,

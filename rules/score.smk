@@ -6,9 +6,9 @@ rule features_real:
     output:
         features="<results>/scores/{dataset}/{size}/real.npz",
     log:
-        "<results>/logs/features/{dataset}/{size}/real.log",
+        "<results>/logs/features_real/{dataset}/{size}.log",
     benchmark:
-        "<results>/benchmarks/features/{dataset}/{size}/real.tsv"
+        "<results>/benchmarks/features_real/{dataset}/{size}.tsv"
     conda:
         "../envs/score.yaml"
     resources:
@@ -81,9 +81,9 @@ rule floor:
     output:
         score="<results>/scores/{dataset}/{size}/real.json",
     log:
-        "<results>/logs/score/{dataset}/{size}/real.log",
+        "<results>/logs/floor/{dataset}/{size}.log",
     benchmark:
-        "<results>/benchmarks/score/{dataset}/{size}/real.tsv"
+        "<results>/benchmarks/floor/{dataset}/{size}.tsv"
     conda:
         "../envs/score.yaml"
     resources:

@@ -70,8 +70,4 @@ for table in plan.tables(CONFIG):
 rule pretrained:
     """Scores of the models whose weights the config gives; nothing is trained."""
     input:
-        [
-            collect(rules.score.output.score, **one._asdict())
-            for one in plan.scored(CONFIG)
-            if one.model in TAKEN
-        ],
+        scores_of_taken,

@@ -31,8 +31,8 @@ WORKING = {
     "sacct": "exit 0",
     "sacctmgr": "echo lungs; echo hearts",
 }
-NO_GRES = 'case "$*" in *--gres*) exit 0;; esac; echo "Invalid gres" >&2; exit 1'
-NO_GPUS = 'case "$*" in *--gpus*) exit 0;; esac; echo "Invalid gpus" >&2; exit 1'
+NO_GRES = 'case "$*" in *--gpus*) echo "Invalid gres" >&2; exit 1;; esac'
+NO_GPUS = 'case "$*" in *--gres*) echo "Invalid gpus" >&2; exit 1;; esac'
 GPU = "echo 'NVIDIA A100, 570.0'"
 PROFILE = """
 executor: slurm
@@ -246,8 +246,29 @@ def test_no_default_partition(place: Site) -> None:
 
 def test_a_rule_takes_longer_than_its_partition_lets_it(place: Site) -> None:
     place.profile(PROFILE.replace("24h", "2d"))
-    told = "gpu ends jobs after 1440 minutes and rule train asks for 2880: write `train: {runtime:"
+    told = "gpu ends jobs after 1440 minutes and rule train asks for 2880: lower its `runtime`"
     assert told in place.problem()
+
+
+def test_a_training_that_would_save_after_slurm_has_ended_it(place: Site) -> None:
+    place.profile(PROFILE.replace("24h", "12h, time_limit: 1440"))
+    assert "would save after 1440 minutes (time_limit), and SLURM ends it after 720" in (
+        place.problem()
+    )
+
+
+def test_a_request_that_is_too_large(place: Site) -> None:
+    place.program("sbatch", 'case "$*" in *--mem=*) echo "not available" >&2; exit 1;; esac')
+    refused = [line for line in place.said() if "(not available): ask for less" in line]
+    assert any("--mem=32000" in line and "train" in line for line in refused)
+
+
+@pytest.mark.parametrize(
+    "text", ["set-resources: 7", "default-resources: 5", "default-resources: ['slurm_account=[a']"]
+)
+def test_a_profile_that_cannot_be_understood(place: Site, text: str) -> None:
+    place.profile(f"executor: slurm\n{text}")
+    assert "its resources are not written as" in place.problem()
 
 
 @pytest.mark.parametrize(
@@ -275,7 +296,7 @@ def test_a_profile_with_gres(place: Site) -> None:
 
 def test_no_gpus_at_all(place: Site) -> None:
     place.profile("executor: slurm")
-    place.program("sbatch", "echo 'no such node' >&2; exit 1")
+    place.program("sbatch", 'case "$*" in *gpu*) echo "no such node" >&2; exit 1;; esac')
     assert "(no such node), and any other request for a GPU: name a slurm_part" in place.problem()
 
 

@@ -15,10 +15,12 @@ from cluster import Cluster, Job, install, possible
 from test_workflow import MICRO, STAGE_1, TRAINING
 
 from prdit.cli import main
+from prdit.config.file import laid_over
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / "results" / "quickstart"
-SITE = ROOT / "tests" / "slurm" / "site"
+SHIPPED = ROOT / "workflow" / "profiles" / "slurm" / "config.yaml"
+SITE = ROOT / "tests" / "slurm" / "site.yaml"
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(not possible(), reason="needs root and apt-get, to install SLURM"),
@@ -33,12 +35,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     one.stop()
 
 
+@pytest.fixture
+def checkout(workflow_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the workflow, in whose profile this site's settings are written."""
+    monkeypatch.setenv("PRDIT_CPU", "1")  # the GPUs that jobs are given are none
+    profile(workflow_copy / "slurm" / "config.yaml")
+    return workflow_copy
+
+
+def profile(path: Path, **changes: object) -> None:
+    """Write the shipped profile with this site's settings, and changes to them."""
+    shipped, here = (yaml.safe_load(one.read_text()) for one in (SHIPPED, SITE))
+    path.write_text(yaml.safe_dump(laid_over(laid_over(shipped, here), changes)))
+
+
 def command(config: str, *words: str) -> list[str]:
-    """The README's command, with what this site differs in."""
-    return [
-        *("snakemake", "--profile", "slurm", "--workflow-profile", str(SITE)),
-        *("--configfile", config, *words),
-    ]
+    """The README's command."""
+    return ["snakemake", "--profile", "slurm", "--configfile", config, *words]
 
 
 class Disturber:
@@ -87,14 +100,14 @@ def followed(words: list[str], folder: Path, look: Disturber) -> str:
 
 
 def test_the_quickstart_is_killed_three_ways_and_ends_with_the_same_numbers(
-    cluster: Cluster, workflow_copy: Path
+    cluster: Cluster, checkout: Path
 ) -> None:
     if not (LOCAL / "tables" / "table_1.csv").exists():
         pytest.fail("run `make quickstart` first")
-    results = workflow_copy / "results" / "quickstart"
+    results = checkout / "results" / "quickstart"
     look = Disturber(cluster, results / "models", cancelled="PRDiT-4L", preempted="PRDiT-8L")
     started = time.monotonic()
-    followed(command("config/quickstart.yaml"), workflow_copy, look)
+    followed(command("config/quickstart.yaml"), checkout, look)
     print(f"quickstart on the cluster: {time.monotonic() - started:.0f} s")
     assert look.jobs("PRDiT-4L", "CANCELLED")
     assert look.jobs("PRDiT-12L", "TIMEOUT")
@@ -109,29 +122,26 @@ def test_the_quickstart_is_killed_three_ways_and_ends_with_the_same_numbers(
         pd.testing.assert_frame_equal(pd.read_csv(results / name), pd.read_csv(LOCAL / name))
 
 
-def site(folder: Path, **changes: object) -> str:
-    """The shipped profile with changes."""
-    shipped = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump({**shipped, **changes}))
-    return str(folder)
-
-
 @pytest.mark.usefixtures("cluster")
 def test_doctor_sees_what_does_not_suit_the_cluster(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nosuch = {"mem_mb": 100, "runtime": 5, "slurm_partition": "nosuch"}
-    profile = site(tmp_path / "one", **{"default-resources": nosuch})
+    written = tmp_path / "config.yaml"
     words = ["doctor", "--configfile", str(ROOT / "config/quickstart.yaml"), "--profile"]
-    assert main([*words, profile]) == 2
+    written.write_text(SHIPPED.read_text())
+    assert main([*words, str(tmp_path)]) == 2
     said = capsys.readouterr().out
-    assert "PROBLEM  there is no partition nosuch: write one of those there are (high, m" in said
     assert "PROBLEM  there is no accounting" in said
     assert "write `slurm-status-command: squeue`" in said
+    assert "PROBLEM  sbatch refuses" in said  # 64 GB and 8 processors, on a small machine
 
-    fitting = {"slurm-status-command": "squeue", "software-deployment-method": "env-modules"}
-    assert main([*words, site(tmp_path / "two", **fitting)]) == 0
+    profile(written, **{"default-resources": {"slurm_partition": "nosuch"}})
+    assert main([*words, str(tmp_path)]) == 2
+    said = capsys.readouterr().out
+    assert "PROBLEM  there is no partition nosuch: write one of those there are (high, m" in said
+
+    profile(written)
+    assert main([*words, str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "ok       sbatch takes --gpus=1 with the default partition" in said
     assert "PROBLEM" not in said
@@ -146,39 +156,30 @@ def test_doctor_sees_what_does_not_suit_the_cluster(
     ],
 )
 def test_what_slurm_refuses_is_told_at_submission(
-    changes: dict[str, object], sentence: str, workflow_copy: Path, tmp_path: Path
+    changes: dict[str, object], sentence: str, workflow_copy: Path
 ) -> None:
     (workflow_copy / "micro.yaml").write_text(yaml.safe_dump(MICRO))
-    here = yaml.safe_load((SITE / "config.yaml").read_text())
-    asked = {**here["default-resources"], **changes}
-    profile = site(tmp_path / "site", **{**here, "default-resources": asked, "retries": 0})
-    done = subprocess.run(
-        ["snakemake", "--profile", profile, "--configfile", "micro.yaml"],
-        cwd=workflow_copy,
-        capture_output=True,
-        text=True,
-    )
+    changed = {"default-resources": changes, "retries": 0}
+    profile(workflow_copy / "slurm" / "config.yaml", **changed)
+    words = command("micro.yaml")
+    done = subprocess.run(words, cwd=workflow_copy, capture_output=True, text=True)
     assert done.returncode != 0
     assert sentence in done.stdout + done.stderr
 
 
-def test_two_processes_share_a_training_that_is_killed(
-    cluster: Cluster, workflow_copy: Path
-) -> None:
+def test_two_processes_share_a_training_that_is_killed(cluster: Cluster, checkout: Path) -> None:
     models = {"local": {**STAGE_1, "training": {**TRAINING, "volumes": 12000}}}
     table = {**MICRO["tables"]["table_1"], "rows": ["local"]}  # type: ignore[index]
     changes = {"models": models, "tables": {"table_1": table}, "figures": {}}
-    (workflow_copy / "micro.yaml").write_text(yaml.safe_dump({**MICRO, **changes}))
+    (checkout / "micro.yaml").write_text(yaml.safe_dump({**MICRO, **changes}))
     weights = "results/micro/models/chests/8/local/weights.safetensors"
-    look = Disturber(cluster, workflow_copy / "results/micro/models", "local", "none")
-    two = ["train:processes=2", "train:gpu=2", "train:mem_mb=3000", "train:runtime=10"]
-    followed(
-        command("micro.yaml", "--set-resources", *two, "--set-threads", "train=2", "--", weights),
-        workflow_copy,
-        look,
-    )
+    look = Disturber(cluster, checkout / "results/micro/models", "local", "none")
+    two = {"processes": 2, "gpu": 2, "mem_mb": 3000, "runtime": 10}
+    changed = {"set-resources": {"train": two}, "set-threads": {"train": 2}}
+    profile(checkout / "slurm" / "config.yaml", **changed)
+    followed(command("micro.yaml", "--", weights), checkout, look)
     assert look.jobs("local", "CANCELLED")
-    record = json.loads((workflow_copy / weights).with_name("run.json").read_text())
+    record = json.loads((checkout / weights).with_name("run.json").read_text())
     assert (record["status"], record["processes"]) == ("ok", 2)
-    log = (workflow_copy / weights).with_name("training.jsonl").read_text().splitlines()
+    log = (checkout / weights).with_name("training.jsonl").read_text().splitlines()
     assert json.loads(log[-1])["volumes"] == 12000

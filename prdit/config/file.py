@@ -84,6 +84,8 @@ def _off(entry: Any, datasets: set[str], models: set[str]) -> Any:
     if not isinstance(entry, Mapping):
         return entry
     off = dict(entry)
+    if entry.get("training", ...) is None:  # of a model whose weights an overlay gives
+        del off["training"]
     if isinstance(mine := entry.get("per_dataset"), Mapping):
         off["per_dataset"] = {name: value for name, value in mine.items() if name not in datasets}
     rows = entry.get("rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -42,11 +43,7 @@ class Trained(Entry):
     weights: str | None = Field(
         None, description="File to take instead of training: of this package, or its authors'."
     )
-    sha256: str | None = Field(
-        None,
-        pattern="^[0-9a-f]{64}$",
-        description="Of the file of weights: another file is refused.",
-    )
+    sha256: str | None = Field(None, description="Of the file of weights: another file is refused.")
     per_dataset: dict[Name, dict[str, Any]] = Field(
         default={}, description="By data set: what is different there, as here."
     )
@@ -57,6 +54,8 @@ class Trained(Entry):
             raise ValueError("add training, or name a file of weights to take instead")
         if self.weights is not None and self.training != UNTRAINED:
             raise ValueError("write either training or weights, not both")
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"sha256 is 64 hexadecimal digits, not {self.sha256!r:.80}")
         if self.weights is None and self.sha256 is not None:
             raise ValueError("sha256 is that of a file of weights: name the file too")
         return self

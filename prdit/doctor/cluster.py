@@ -40,7 +40,9 @@ def look(profile: Profile) -> Iterator[Line]:
         return
     limits = read_limits(answer.text)
     yield from partitions(profile, limits)
+    yield from own_limits(profile)
     yield from gpus(profile)
+    yield from requests(profile)
     yield from accounting(profile)
 
 
@@ -87,12 +89,23 @@ def partition(
     limit = limits[name]
     if limit is not None and time > limit:
         return problem(
-            f"{name} ends jobs after {limit} minutes and rule {rule} asks for {time}: write"
-            f" `{rule}: {{runtime: {limit}}}` below set-resources in {profile.path} (a training"
-            " goes on where it was stopped), or choose another partition"
+            f"{name} ends jobs after {limit} minutes and rule {rule} asks for {time}: lower its"
+            f" `runtime` (and `time_limit`, if it has one) to {limit} below set-resources in"
+            f" {profile.path} (a training goes on where it was stopped), or take another partition"
         )
     told = "has no time limit" if limit is None else f"lets jobs run for {limit} minutes"
     return ok(f"{name} {told}; the longest rule, {rule}, asks for {time}")
+
+
+def own_limits(profile: Profile) -> Iterator[Line]:
+    """Whether what ends by itself does so before SLURM ends it."""
+    for rule, resources in profile.resources().items():
+        own, slurm = resources.get("time_limit"), asked_minutes(resources.get("runtime"))
+        if isinstance(own, int) and own > slurm > 0:
+            yield problem(
+                f"rule {rule} would save after {own} minutes (time_limit), and SLURM ends it after"
+                f" {slurm} (runtime): write a time_limit of {slurm} in {profile.path}"
+            )
 
 
 def asked_minutes(runtime: Any) -> int:
@@ -106,11 +119,44 @@ def gpus(profile: Profile) -> Iterator[Line]:
     users: defaultdict[tuple[Options, str], list[str]] = defaultdict(list)
     for rule, resources in profile.resources().items():
         if form := request(resources):
-            named = {key: resources[key] for key in OPTIONS if resources.get(key)}
-            options = tuple(f"{OPTIONS[key]}={value}" for key, value in named.items())
-            users[options, form].append(rule)
+            users[place(resources), form].append(rule)
     for (options, form), names in users.items():
         yield gpu(options, form, ", ".join(names))
+
+
+def place(resources: dict[str, Any]) -> Options:
+    """Options of sbatch that say where a job runs, and for whom."""
+    return tuple(f"{OPTIONS[key]}={resources[key]}" for key in OPTIONS if resources.get(key))
+
+
+def requests(profile: Profile) -> Iterator[Line]:
+    """Whether SLURM takes all that the profile asks for: time, memory, processors."""
+    users: defaultdict[Options, list[str]] = defaultdict(list)
+    for rule, resources in profile.resources().items():
+        form = request(resources)
+        if not form or refused(*place(resources), form) is None:  # else it is told already
+            users[whole(profile, rule, resources)].append(rule)
+    refusals = {options: refused(*options) for options in users}
+    for options, why in refusals.items():
+        if why is not None:
+            rules = ", ".join(users[options])
+            yield problem(f"sbatch refuses {' '.join(options)} for {rules} ({why}): ask for less")
+    taken = [rule for options, rules in users.items() for rule in rules if not refusals[options]]
+    if taken:
+        yield ok(f"sbatch takes time, memory and processors of {', '.join(sorted(taken))}")
+
+
+def whole(profile: Profile, rule: str, resources: dict[str, Any]) -> Options:
+    """All options of sbatch for a rule, as the executor would write them."""
+    options = [*place(resources), *filter(None, [request(resources)])]
+    if minutes := asked_minutes(resources.get("runtime")):
+        options.append(f"--time={minutes}")
+    if isinstance(resources.get("mem_mb"), int):
+        options.append(f"--mem={resources['mem_mb']}")
+    if resources.get("nodes"):
+        options.append(f"--nodes={resources['nodes']}")
+    options.append(f"--cpus-per-task={profile.threads(rule)}")
+    return (*options, *str(resources.get("slurm_extra") or "").split())
 
 
 def request(resources: dict[str, Any]) -> str:
@@ -141,7 +187,7 @@ def gpu(options: Options, form: str, rules: str) -> Line:
 
 
 def refused(*options: str) -> str | None:
-    """Why sbatch would refuse a job of a minute; None if it would not. Submits nothing."""
+    """Why sbatch would refuse a job; None if it would not. Submits nothing."""
     answer = ask("sbatch", "--test-only", "--time=1", *options, "--wrap=true")
     return answer.error if answer.failed else None
 

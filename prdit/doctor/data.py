@@ -20,7 +20,7 @@ from prdit.data.sources.zenodo import TOKEN
 from prdit.doctor.line import Line, note, ok, problem
 from prdit.doctor.profile import Profile
 from prdit.errors import UserError
-from prdit.files import check_writable
+from prdit.files import check_writable, sha256
 
 TIMEOUT_S = 5
 """For a server to answer."""
@@ -41,10 +41,21 @@ def look(paths: Sequence[Path], profile: Profile) -> Iterator[Line]:
     except UserError as error:
         yield problem(f"{error}; correct the path in the config or bring what is missing")
         return
+    yield from given_weights(config)
     yield from published_weights(config)
     yield from disks(config)
     yield from token(config)
     yield from network(config, profile)
+
+
+def given_weights(config: Config) -> Iterator[Line]:
+    """Whether weights that the config gives are those it means."""
+    for name, model in config.models.items():
+        if model.weights is not None and model.sha256 not in (None, sha256(Path(model.weights))):
+            yield problem(
+                f"models.{name}: {model.weights} is not the file of sha256 {model.sha256}; fetch"
+                " it anew"
+            )
 
 
 def published_weights(config: Config) -> Iterator[Line]:
@@ -105,9 +116,9 @@ def needed_bytes(config: Config) -> dict[Path, float]:
             if isinstance(dataset.source, Phantom):
                 each = 2 * (360 / dataset.source.voxel_mm) ** 3
         raw += len(unfetched(config, name)) * dataset.source.series_per_job * each
-        results += count * voxels * 3  # int16, compressed; packed for training
-    results += sum(config.sampling.volumes * 2 * one.size**3 for one in plan.scored(config))
-    results += sum(6e9 if size > 64 else 1e8 for _, size, _ in plan.trained(config))  # two states
+        results += count * voxels * 1.75  # int16, compressed; packed for training
+    results += sum(config.sampling.volumes * one.size**3 for one in plan.scored(config))
+    results += sum(2.5e9 if size > 64 else 1e8 for _, size, _ in plan.trained(config))  # states
     return {Path("results", config.name): results, Path(config.raw_folder): raw}
 
 

@@ -34,6 +34,11 @@ class Profile:
         """What the profile sets in the config."""
         return _mapping(self.keys.get("config"))
 
+    def threads(self, rule: str) -> int:
+        """Processors that the profile gives a rule; 1 if it says nothing."""
+        told = _mapping(self.keys.get("set-threads")).get(rule, 1)
+        return told if isinstance(told, int) else 1
+
     def resources(self) -> dict[str, dict[str, Any]]:
         """{rule: {resource: value}}; a runtime in minutes, or None where a rule computes it."""
         defaults = _mapping(self.keys.get("default-resources"))
@@ -62,12 +67,15 @@ def _read(path: Path) -> Profile:
         keys = yaml.safe_load(path.read_text()) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"cannot read the profile {path}: {' '.join(str(error).split())}") from None
-    rules = keys.get("set-resources") if isinstance(keys, dict) else None
-    if not isinstance(keys, dict) or not all(
-        isinstance(one, dict) for one in _mapping(rules).values()
-    ):
+    try:
+        for name in ("config", "default-resources", "set-threads"):
+            _mapping(keys.get(name))
+        rules = list(_mapping(keys.get("set-resources")).values())
+    except (AttributeError, TypeError, yaml.YAMLError):
+        rules = [None]
+    if not all(isinstance(one, dict) for one in rules):
         raise UserError(
-            f"the profile {path} is no mapping of keys to values, or its set-resources is not"
+            f"the profile {path} is no mapping of keys to values, or its resources are not"
             " written as `rule: {resource: value}`; write it as in workflow/profiles/slurm"
         )
     return Profile(path, keys)
@@ -87,7 +95,7 @@ def written() -> dict[str, dict[str, int | None]]:
     found = {}
     for path in sorted(Path("rules").glob("*.smk")):
         for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
-            told = re.findall(r"^ {8}(runtime|gpu)=(.+?),?$", rule, re.MULTILINE)
+            told = re.findall(r"^ {8}(runtime|gpu|mem_mb)=(.+?),?$", rule, re.MULTILINE)
             numbers = {key: int(text) if text.isdigit() else None for key, text in told}
             found[rule.partition(":")[0]] = numbers
     return found

@@ -11,6 +11,7 @@ from prdit.errors import OutOfMemory, UserError
 from prdit.files import atomic
 from prdit.generators import weights as weights_file
 from prdit.generators.prdit import PRDiTGenerator
+from prdit.machine.device import chosen_device
 from prdit.models.prdit import PRDiT
 from prdit.recipes import BranchesRecipe
 
@@ -26,9 +27,9 @@ def run(recipe: BranchesRecipe, *, weights: Path, volumes: Path, threads: int) -
             ([-1, 1]), which add up to the prediction; the window; mm of a voxel.
     """
     torch.set_num_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device()
     try:
-        generator, about = weights_file.load(weights, device)
+        generator, about = weights_file.load(weights, str(device))
     except OutOfMemory as error:
         raise UserError(f"{recipe.model} was too large to train ({error.asked})") from None
     network = generator.network

@@ -17,6 +17,7 @@ from prdit.files import atomic, damaged, read_json, sha256, write_json
 from prdit.generators import weights as weights_file
 from prdit.generators.base import Draw
 from prdit.kept import Kept
+from prdit.machine.device import chosen_device
 from prdit.machine.memory import asked_for, peak_gib
 from prdit.recipes import SampleRecipe
 
@@ -50,7 +51,7 @@ def run(
             them alike.
     """
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     digest = sha256(weights)
     if read_json(record, "sha256")["sha256"] != digest:
         raise damaged(weights, f"it is not what {record.name} tells of")

@@ -11,6 +11,7 @@ import torch
 from prdit.errors import OutOfMemory
 from prdit.files import write_json
 from prdit.generators import weights as weights_file
+from prdit.machine.device import chosen_device
 from prdit.machine.memory import asked_for, peak_gib
 from prdit.machine.rate import synchronise
 from prdit.recipes import TimeRecipe
@@ -23,7 +24,7 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
         timing: JSON with the seconds of each, and a card of device and precision.
     """
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device()
     cuda = device.type == "cuda"
     cpu = f"{platform.processor() or platform.machine()} CPU, {threads} threads"
     card = {

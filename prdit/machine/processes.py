@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from prdit.errors import UserError
+from prdit.machine.device import has_gpu
 
 PR_SET_PDEATHSIG = 1
 
@@ -81,7 +82,8 @@ def join(count: int) -> Processes:
     The first call replaces the process by torchrun, which starts the same command `count` times
     and ends all of them once one fails.
     """
-    if count > 1 and torch.cuda.is_available() and count > torch.cuda.device_count():
+    cuda = has_gpu()
+    if count > 1 and cuda and count > torch.cuda.device_count():
         raise UserError(f"{count} processes need a GPU each; there are {torch.cuda.device_count()}")
     if count > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun warns; --threads decides
@@ -89,7 +91,6 @@ def join(count: int) -> Processes:
         torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         words = [sys.executable, "-m", *torchrun, "--module", "prdit", *sys.argv[1:]]
         os.execv(sys.executable, words)
-    cuda = torch.cuda.is_available()
     if count == 1:
         return Processes(torch.device("cuda" if cuda else "cpu"))
     rank = int(os.environ["LOCAL_RANK"])

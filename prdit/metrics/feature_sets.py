@@ -79,6 +79,7 @@ def run(
     """
     import torch
 
+    from prdit.machine.device import chosen_device
     from prdit.metrics.features import extract
 
     if (real is None) == (not cards):
@@ -95,8 +96,9 @@ def run(
     volumes, names, parts, made_from = real_volumes(real) if real else generated_volumes(cards)
     prints: list[np.ndarray] = []
     first, again = tee(_printed(volumes, prints))  # both go along together, batch by batch
-    ways = [extract(network, first, batch)]
-    ways += [] if recipe.beside is None else [extract(second, again, batch)]
+    device = chosen_device()
+    ways = [extract(network.to(device), first, batch)]
+    ways += [] if recipe.beside is None else [extract(second.to(device), again, batch)]
     found = [np.stack(one) for one in zip(*zip(*ways, strict=True), strict=True)]
     if not all(np.isfinite(one).all() for one in found):
         raise UserError(f"{about['network']} makes features that are not finite; check its weights")

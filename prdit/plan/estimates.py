@@ -19,6 +19,8 @@ PEAK = {"bfloat16": 312e12, "tf32": 156e12, "float32": 19.5e12}
 """Operations a second of an A100, as NVIDIA states them, without sparsity."""
 CPU_S_PER_SCAN = {"fetch_series": 2.0, "fetch_scans": 2.0, "preprocess": 1.6, "phantom": 1.0}
 """Of one core; preprocessing as benchmarks/README.md has it, the others assumed."""
+CPU_S_PER_PACKED = 0.5
+"""Of one core, to read and pool a volume: assumed."""
 CPU_S_PER_JOB = 30.0
 """Of one core, of any other job without a GPU: assumed."""
 ZENODO_BYTES = 350e9 / 3630
@@ -127,6 +129,8 @@ class Estimates:
 
     def _cpu_hours(self, job: Job) -> float:
         seconds = self.cpu_seconds(job.rule)
+        if seconds is None and job.rule == "pack":
+            seconds = CPU_S_PER_PACKED * scan_count(self.config, job.wildcards["dataset"])
         if seconds is None and job.rule in CPU_S_PER_SCAN:
             seconds = CPU_S_PER_SCAN[job.rule] * self._shard(job)["count"]
         if job.rule == "all":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prdit.config.file import load_file
+from prdit.errors import UserError
 from prdit.experiments import tables as asked
 from prdit.plan import tables
 from prdit.plan.dry_run import jobs
@@ -36,6 +37,8 @@ def plan(configs: Sequence[Path], share: float, gpu_kw: float, co2e: float) -> s
     Raises:
         UserError: a config cannot be read, or Snakemake refuses.
     """
+    if not Path("config/published.yaml").is_file():
+        raise UserError("run this in the repository's own folder")
     config = load_file(*configs)
     found = jobs(configs)
     estimates = Estimates(config, share)

@@ -30,7 +30,9 @@ def run(
         summaries: summary.json in a folder per data set: how many series, and the cohort's digest.
         records: run.json in folders <data set>/<size>/<model>.
         made: the JSON to write. Its `jobs` are those that Snakemake remembers, with their commands,
-            the digest of their code, what they read, and their seconds of wall time.
+            the digest of their code, what they read, and seconds of wall time of the attempt that
+            succeeded. Commit, packages and machine are those of the job that writes this, which
+            with conda is in the environment `report`; `environments` has the files of all.
     """
     found = {
         "name": recipe.name,
@@ -41,21 +43,26 @@ def run(
         "trainings": {"/".join(path.parts[-4:-1]): read_json(path, "status") for path in records},
         "machine": {"python": platform.python_version(), "platform": platform.platform()},
         "packages": dict(sorted((one.name, one.version) for one in distributions())),
+        "environments": {path.stem: path.read_text() for path in sorted(Path("envs").glob("*"))},
         "jobs": jobs(Path("results", recipe.name)),
     }
     write_json(made, found)
 
 
 def commit() -> dict[str, Any] | None:
-    """The repository's commit, and what was changed after it; None without git."""
+    """The repository's commit, and what was changed or added after it; None without git."""
     try:
-        head, changed = (
+        head, changed, added = (
             subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            for words in (
+                ["rev-parse", "HEAD"],
+                ["diff", "--name-only", "HEAD"],
+                ["ls-files", "--others", "--exclude-standard"],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return {"id": head.strip(), "changed": [line[3:] for line in changed.splitlines()]}
+    return {"id": head.strip(), "changed": changed.splitlines(), "added": added.splitlines()}
 
 
 def jobs(results: Path) -> list[dict[str, Any]]:
