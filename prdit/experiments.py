@@ -16,12 +16,9 @@ from prdit.config import (
     RealShown,
     Selection,
 )
+from prdit.config.selections import PAIRWISE, TIMES
 from prdit.shards import numbered
 
-TIMES = "table_6"
-"""The table that shows seconds per volume, not scores."""
-PAIRWISE = "table_11"
-"""The table of W-scores of every pair of rows."""
 REPEATS = 10
 """Volumes that are timed, as in the paper's Table 6."""
 FLOOR = "Real data"

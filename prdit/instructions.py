@@ -14,11 +14,10 @@ from prdit.config import (
     PRDiT,
     Zenodo,
 )
+from prdit.config.selections import PAIRWISE, TIMES
 from prdit.experiments import (
     FLOOR,
-    PAIRWISE,
     REPEATS,
-    TIMES,
     chain,
     of_tables,
     sampled,

@@ -160,6 +160,14 @@ def test_a_file_that_is_no_config(text: str, tmp_path: Path) -> None:
         load_file(path)
 
 
+def test_a_sha256_that_is_none_says_so() -> None:
+    model = {"generator": "wdm_3d", "weights": "w.pt", "sha256": "0000"}
+    raw = yaml.safe_load((ROOT / "config/quickstart.yaml").read_text())
+    raw["models"]["given"] = model
+    with pytest.raises(UserError, match="sha256 is 64 hexadecimal digits, not '0000'"):
+        load(raw)
+
+
 def test_the_page_of_all_keys_is_that_of_the_models() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == markdown() + "\n", "run `make schema`"
 

@@ -13,6 +13,7 @@ import torch
 
 from prdit import experiments as plan
 from prdit.config.file import load_file
+from prdit.config.selections import PAIRWISE, TIMES
 from prdit.generators import weights
 from prdit.generators.base import Generator, build
 from prdit.metrics.feature_sets import load_network, read
@@ -36,7 +37,7 @@ def test_every_row_has_its_numbers(table: str) -> None:
     frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv")
     selection = CONFIG.selections()[f"tables.{table}"]
     rows = [row.label for row in selection.shown()]
-    rows += [] if table in (plan.TIMES, plan.PAIRWISE) else [plan.FLOOR]
+    rows += [] if table in (TIMES, PAIRWISE) else [plan.FLOOR]
     assert frame["Row"].tolist() == rows * len(selection.datasets)
     shown = ("FID", "MMD", "copies", "by chance", "seconds per")
     scores = [c for c in frame.columns if c.startswith(shown) and not c.endswith("std")]
@@ -44,7 +45,7 @@ def test_every_row_has_its_numbers(table: str) -> None:
     assert too_large.any() == (table == "table_2")
     assert (frame.loc[too_large, scores] == "OOM").all(axis=None)
     assert np.isfinite(frame.loc[~too_large, scores].astype(float)).all(axis=None)
-    if table == plan.PAIRWISE:
+    if table == PAIRWISE:
         return
     papers = [
         c

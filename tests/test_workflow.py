@@ -228,7 +228,6 @@ def test_the_plan_of_a_shipped_config(
         ("tables", {"table"}, {"figure", "site"}),
         ("figures", {"figure", "figure_15", "curves"}, {"table", "site"}),
         ("table_6", {"time", "table"}, {"sample", "score"}),
-        ("pretrained", set(), {"train", "sample"}),
     ],
 )
 def test_parts_have_names(
@@ -240,6 +239,21 @@ def test_parts_have_names(
     found = set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE))
     assert there <= found
     assert not absent & found
+
+
+def test_pretrained_scores_what_the_config_gives_weights_of(workflow_copy: Path) -> None:
+    configure(workflow_copy)
+    done = snakemake(workflow_copy, "-n", "--", "pretrained")
+    assert done.returncode != 0
+    assert "no table shows a model whose `weights:` the config gives" in done.stdout
+    (workflow_copy / "w.safetensors").touch()
+    given = {"PRDiT-4L": {"training": None, "weights": "w.safetensors"}}
+    (workflow_copy / "given.yaml").write_text(yaml.safe_dump({"models": given}))
+    words = ("snakemake", "-n", "--quiet", "host", "--configfile", "micro.yaml", "given.yaml", "--")
+    done = subprocess.run([*words, "pretrained"], cwd=workflow_copy, capture_output=True, text=True)
+    rules = set(re.findall(r"^(\w+) +\d+$", done.stdout, re.MULTILINE))
+    assert {"take", "sample", "features", "score"} <= rules
+    assert not {"train", "table", "figure"} & rules
 
 
 def reachable(arrows: list[tuple[str, str]]) -> set[tuple[str, str]]:

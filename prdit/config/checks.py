@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prdit.config.rivals import LDM3D, VQGAN
+from prdit.config.selections import PAIRWISE
 
 if TYPE_CHECKING:
     from prdit.config import BranchesShown, Config, RealShown, Selection, Shown
@@ -17,7 +18,6 @@ SHARED_WITH_STAGE_1 = (
 )
 """A stage 2 has these in common with the Local Denoiser that it keeps."""
 
-PAIRWISE = "tables.table_11"
 """Where all pairs of rows are compared."""
 
 SHARED_BY_REFINED = ("width", "patch", "stride", "refiner_input")
@@ -160,7 +160,7 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
     labels = {row.label: row for row in selection.shown()}
     if selection.anchor is not None:
         _known(f"{where}.anchor", selection.anchor, labels)
-    if selection.anchor is not None or where == PAIRWISE:
+    if selection.anchor is not None or where == f"tables.{PAIRWISE}":
         _check_critic(where, selection)
     for row in selection.shown():
         _known(f"{where}.rows", row.model, config.models)

@@ -9,6 +9,11 @@ from pydantic import Discriminator, Field, Tag
 
 from prdit.config.entry import Entry, Name
 
+TIMES = "table_6"
+"""The table that shows seconds per volume, not scores."""
+PAIRWISE = "table_11"
+"""The table of W-scores of every pair of rows."""
+
 
 class Row(Entry):
     """What a row of a table or figure shows; what it leaves out is the selection's."""

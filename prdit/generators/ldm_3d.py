@@ -15,10 +15,11 @@ from torch.optim import Adam, Optimizer
 
 from prdit.config import VQGAN
 from prdit.diffusion.ddpm import cosine
-from prdit.diffusion.noise import normal, seeded, uniform
+from prdit.diffusion.noise import normal, seeded
 from prdit.diffusion.samplers import walk
 from prdit.errors import UserError
-from prdit.generators.base import Draw, Generator, Update
+from prdit.generators.base import Draw, Generator
+from prdit.generators.ddpm import DDPMGenerator
 from prdit.generators.precision import precision
 from prdit.models.latent_unet import LatentUNet
 from prdit.models.vq_gan import FirstStage
@@ -37,7 +38,7 @@ class Networks(nn.Module):
         self.unet = LatentUNet(entry.width, base.dimensions, tuple(entry.multiples))
 
 
-class LDM3D(Generator):
+class LDM3D(DDPMGenerator):
     """Trained on the absolute error of the noise at even timesteps."""
 
     network: Networks
@@ -63,18 +64,7 @@ class LDM3D(Generator):
         self.optimizer = Adam(trained, rate, fused=True)
         return [self.optimizer]
 
-    def step(self, update: Update) -> dict[str, Tensor]:
-        return update(self.optimizer, self.losses)
-
-    def losses(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """At random timesteps."""
-        t = (uniform(self.seed, "timestep", index) * self.schedule.timesteps).long()
-        return self._losses_at(x0, index, t, self.seed, "training noise")
-
-    def validation(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
-        return self._losses_at(x0, index, self.schedule.spread(index), 0, "validation noise")
-
-    def _losses_at(
+    def losses_at(
         self, x0: Tensor, index: Tensor, t: Tensor, seed: int, purpose: str
     ) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from prdit.diffusion.ddpm import linear
-from prdit.diffusion.noise import normal, seeded, uniform
+from prdit.diffusion.noise import normal, seeded
 from prdit.diffusion.samplers import walk
 from prdit.errors import UserError
-from prdit.generators.base import Draw, Generator, Update
+from prdit.generators.base import Draw, Generator
+from prdit.generators.ddpm import DDPMGenerator
 from prdit.generators.precision import precision
 from prdit.models.wavelets import haar, inverse_haar
 from prdit.models.wdm_unet import WaveletUNet
@@ -30,7 +31,7 @@ LOWEST = 3.0
 """What the lowest band is divided by: of data in [-1, 1] it reaches 2.83."""
 
 
-class WDM3D(Generator):
+class WDM3D(DDPMGenerator):
     """Trained on the mean squared error of all bands at even timesteps."""
 
     network: WaveletUNet
@@ -49,18 +50,7 @@ class WDM3D(Generator):
         self.optimizer = AdamW(self.network.parameters(), lr=rate, weight_decay=0.0, fused=True)
         return [self.optimizer]
 
-    def step(self, update: Update) -> dict[str, Tensor]:
-        return update(self.optimizer, self.losses)
-
-    def losses(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """At random timesteps."""
-        t = (uniform(self.seed, "timestep", index) * self.schedule.timesteps).long()
-        return self._losses_at(x0, index, t, self.seed, "training noise")
-
-    def validation(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
-        return self._losses_at(x0, index, self.schedule.spread(index), 0, "validation noise")
-
-    def _losses_at(
+    def losses_at(
         self, x0: Tensor, index: Tensor, t: Tensor, seed: int, purpose: str
     ) -> dict[str, Tensor]:
         bands = to_bands(x0)

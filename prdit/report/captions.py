@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from prdit.report.columns import COSTS, PAIRWISE, TIMES
+from prdit.config.selections import PAIRWISE, TIMES
+from prdit.report.columns import COSTS
 
 REAL = "Real data: real volumes against other real ones, by one division of them."
 CAPTIONS = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from prdit.config.selections import TIMES
+
 
 class Column(NamedTuple):
     """A measured value of a row, and where the paper's stands."""
@@ -18,7 +20,6 @@ class Column(NamedTuple):
 SECONDS = Column("seconds per volume", "seconds", 1.0, "seconds")
 W_SCORE = Column("W-score", "w_score", 1.0, "w_score")
 HOURS = Column("training hours", "hours", 1.0, "gpu_hours")
-TIMES, PAIRWISE = "table_6", "table_11"
 COSTS = {"table_2": "own", "table_3": "chain", "table_7": "chain"}
 """Tables with costs of training: of the trainings at the row's own size, or of all it builds on."""
 PAPERS_SIZE = {"table_2": 256, "table_8": 256}

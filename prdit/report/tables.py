@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from prdit.config import Shown
+from prdit.config.selections import PAIRWISE, TIMES
 from prdit.errors import UserError
 from prdit.files import atomic
 from prdit.recipes import ShownData, TableRecipe
@@ -17,10 +18,8 @@ from prdit.report.captions import CAPTIONS, note
 from prdit.report.columns import (
     COSTS,
     HOURS,
-    PAIRWISE,
     PAPERS_SIZE,
     SECONDS,
-    TIMES,
     W_SCORE,
     Column,
     beside,
