@@ -104,7 +104,7 @@ def test_from_dicom_to_table_and_back_again(workflow_copy: Path) -> None:
     assert made["config"]["datasets"]["chests"]["source"]["count"] == 12
     assert made["trainings"]["chests/8/PRDiT-4L"]["status"] == "ok"
     assert made["packages"]["torch"].startswith("2.")
-    shown = {"scores", "table", "all_metrics", "stages", "closest", "site"}
+    shown = {"scores", "table", "all_metrics", "stages", "closest", "provenance", "site"}
     after_score = {"score", "floor", *shown}
     edit(workflow_copy / "prdit/metrics/mmd.py", "1 / (2 *", "1 / (3 *")
     assert planned(workflow_copy) == after_score
