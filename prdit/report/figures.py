@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib
 import numpy as np
@@ -31,6 +32,8 @@ OF_FIGURE = {
 """Views of the figures that do not show all three, as in the paper."""
 COLUMNS = 12
 """Slices in a row, over all views."""
+LABEL = 18
+"""Characters in a line of a row's label."""
 DOTS_PER_INCH = 300
 BAR_MM = 100
 
@@ -84,7 +87,8 @@ def draw(
                 axis.imshow(slice_of(hu, view), cmap="gray", vmin=window[0], vmax=window[1])
     label.suptitle(" ", fontsize=11)
     for (axis,), name in zip(blank(label, len(rows), 1), names, strict=True):
-        axis.text(0.5, 0.5, name, ha="center", va="center", fontsize=9)
+        lines = [part for line in name.split("\n") for part in wrap(line, LABEL)]
+        axis.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=9)
     scale_bar(panels[0].axes[-shown], spacing_mm, len(rows[0][0]))
     figure.supxlabel(f"{scale(window, spacing_mm)} {note}", fontsize=8)
     return figure
