@@ -9,6 +9,9 @@ quickstart: .venv  ## from DICOM to Table 1 on this machine's CPU
 test: lint quickstart  ## everything fast; under 20 minutes on two cores
 	pytest -n 2 --dist worksteal -m "not slow and not slurm"
 
+test-fast: .venv  ## while working: two minutes on two cores
+	pytest -n 2 --dist worksteal -m "not slow and not slurm and not long"
+
 miniature: .venv  ## every table in miniature
 	snakemake --profile workflow/profiles/local --configfile config/miniature.yaml
 
@@ -49,4 +52,4 @@ graph: .venv  ## after a change of rules; needs graphviz
 clean:  ## results and environment
 	rm -rf .venv .snakemake results/quickstart
 
-.PHONY: quickstart miniature test test-full test-slurm lint format schema graph clean
+.PHONY: quickstart miniature test test-fast test-full test-slurm lint format schema graph clean

@@ -20,6 +20,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+LONG = ("benchmarks", "faults", "interruptions", "plan_verb", "readme", "report", "updates")
+"""Files of tests that start processes, and take seconds each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out: whatever runs the workflow or other processes."""
+    for item in items:
+        file = item.path.stem.removeprefix("test_")
+        if file in LONG or "workflow_copy" in getattr(item, "fixturenames", ()):
+            item.add_marker("long")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """A folder of data beside the repository that some tests compare with; no part of it."""

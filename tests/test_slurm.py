@@ -143,7 +143,7 @@ def test_doctor_sees_what_does_not_suit_the_cluster(
     profile(written)
     assert main([*words, str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert "ok       sbatch takes --gpus=1 with the default partition" in said
+    assert "ok       sbatch takes --gpus=1 with --partition=main, as the profile asks" in said
     assert "PROBLEM" not in said
 
 
