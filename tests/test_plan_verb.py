@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import test_workflow
 import yaml
 
 from prdit.cli import main
@@ -16,22 +17,13 @@ from prdit.plan.dry_run import parsed, sentence
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = {"volumes": 1000, "batch": 4, "learning_rate": 1e-3}
-STAGE_1 = {"depth": 0, "width": 24, "heads": 2, "patch": 4, "stride": 2, "training": TRAINING}
-TABLE = {"datasets": ["chests"], "size": 8, "sampler": "k2", "rows": ["PRDiT-4L"]}
+STAGE_1 = {**test_workflow.STAGE_1, "training": TRAINING}
 MICRO = {
-    "name": "micro",
-    "datasets": {
-        "chests": {
-            "label": "Chests",
-            "source": {"kind": "phantom", "count": 12, "voxel_mm": 12.0, "series_per_job": 12},
-            "grid": {"size": 16, "spacing_mm": 16.0},
-        }
-    },
+    **test_workflow.MICRO,
     "models": {"local": STAGE_1, "PRDiT-4L": {**STAGE_1, "start_from": "local", "depth": 1}},
-    "samplers": {"k2": {"k": 2, "steps": 4}},
-    "sampling": {"volumes": 4, "volumes_per_job": 4},
     "evaluation": {"network": "resnet10", "reference": 4},
-    "tables": {"table_1": TABLE, "table_4": TABLE},
+    "tables": {"table_1": test_workflow.TABLE, "table_4": test_workflow.TABLE},
+    "figures": {},
 }
 
 

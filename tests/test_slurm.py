@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -107,8 +108,9 @@ def test_the_quickstart_is_killed_three_ways_and_ends_with_the_same_numbers(
     results = checkout / "results" / "quickstart"
     look = Disturber(cluster, results / "models", cancelled="PRDiT-4L", preempted="PRDiT-8L")
     started = time.monotonic()
-    followed(command("config/quickstart.yaml"), checkout, look)
+    said = followed(command("config/quickstart.yaml"), checkout, look)
     print(f"quickstart on the cluster: {time.monotonic() - started:.0f} s")
+    assert set(re.findall(r"^localrule (\w+):", said, re.MULTILINE)) == {"all"}
     assert look.jobs("PRDiT-4L", "CANCELLED")
     assert look.jobs("PRDiT-12L", "TIMEOUT")
     assert look.restarted("PRDiT-8L")
@@ -165,6 +167,14 @@ def test_what_slurm_refuses_is_told_at_submission(
     done = subprocess.run(words, cwd=workflow_copy, capture_output=True, text=True)
     assert done.returncode != 0
     assert sentence in done.stdout + done.stderr
+
+
+def test_every_rule_that_runs_something_is_submitted(cluster: Cluster, checkout: Path) -> None:
+    (checkout / "micro.yaml").write_text(yaml.safe_dump({**MICRO, "figures": {}}))
+    look = Disturber(cluster, checkout / "results/micro/models", "none", "none")
+    said = followed(command("micro.yaml", "--", "table_1"), checkout, look)
+    assert set(re.findall(r"^localrule (\w+):", said, re.MULTILINE)) == {"table_1"}
+    assert any("rule_table" in job.comment for job in look.seen.values())
 
 
 def test_two_processes_share_a_training_that_is_killed(cluster: Cluster, checkout: Path) -> None:

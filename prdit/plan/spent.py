@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from prdit.files import damaged, read_json
+from prdit.files import read_json
+from prdit.report.stages import measured
 
 GPUS = ("NVIDIA", "Tesla", "Quadro", "GeForce", "AMD Instinct", "AMD Radeon")
 """How torch calls them; a CPU is called x86_64 or the like."""
@@ -73,13 +75,6 @@ def cpu_seconds(results: Path, rule: str) -> float | None:
     """Mean CPU seconds of a rule's jobs, as Snakemake's benchmarks have them."""
     folder = results / "benchmarks"
     paths = [*folder.glob(f"{rule}.tsv"), *(folder / rule).rglob("*.tsv")]
-    found = [_cpu_time(path) for path in paths]
-    return mean(found) if found else None
-
-
-def _cpu_time(path: Path) -> float:
-    names, *rows = (line.split("\t") for line in path.read_text().splitlines())
-    try:
-        return float(dict(zip(names, rows[-1], strict=True))["cpu_time"])
-    except (IndexError, KeyError, ValueError) as error:
-        raise damaged(path, str(error)) from None
+    found = [3600 * measured(path)["cpu_hours"] for path in paths]
+    known = [seconds for seconds in found if not math.isnan(seconds)]
+    return mean(known) if known else None

@@ -11,11 +11,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from prdit import __version__
 from prdit.files import damaged, read_json, write_json
 from prdit.recipes import ProvenanceRecipe
+from prdit.report.stages import measured
 
 METADATA = Path(".snakemake/metadata")
 """Snakemake's own records of the jobs that made what is there, a file per output."""
@@ -111,7 +110,7 @@ def _digest(parameters: list[str]) -> str | None:
 def _seconds(logs: list[str]) -> float | None:
     """Wall time of the job with this log, from its benchmark; None if there is none."""
     for log in logs:
-        measured = Path(log.replace("/logs/", "/benchmarks/", 1)).with_suffix(".tsv")
-        if measured.is_file():
-            return float(pd.read_csv(measured, sep="\t")["s"].sum())
+        benchmark = Path(log.replace("/logs/", "/benchmarks/", 1)).with_suffix(".tsv")
+        if benchmark.is_file():
+            return round(measured(benchmark)["hours"] * 3600, 2)
     return None

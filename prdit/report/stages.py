@@ -48,18 +48,27 @@ def run(*, benchmarks: Path, table: Path, figure: Path) -> None:
 
 
 def _jobs(folder: Path) -> list[dict[str, object]]:
-    jobs: list[dict[str, object]] = []
-    for path in sorted(folder.rglob("*.tsv")):
-        try:
-            for one in pd.read_csv(path, sep="\t")[["s", "cpu_time", "max_rss"]].itertuples():
-                rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
-                hours, cpu_hours, memory = one.s / 3600, one.cpu_time / 3600, one.max_rss / 1024
-                jobs.append(
-                    {"rule": rule, "hours": hours, "cpu_hours": cpu_hours, "memory_gib": memory}
-                )
-        except (ValueError, KeyError, TypeError) as error:
-            raise damaged(path, str(error)) from None
-    return jobs
+    return [
+        {"rule": path.relative_to(folder).parts[0].removesuffix(".tsv"), **measured(path)}
+        for path in sorted(folder.rglob("*.tsv"))
+    ]
+
+
+def measured(path: Path) -> dict[str, float]:
+    """What Snakemake measured of a job: `hours`, `cpu_hours`, `memory_gib`; nan where it could not.
+
+    Raises:
+        UserError: the file is no benchmark.
+    """
+    try:
+        (one,) = pd.read_csv(path, sep="\t", na_values=["-"]).to_dict("records")
+        return {
+            "hours": float(one["s"]) / 3600,
+            "cpu_hours": float(one["cpu_time"]) / 3600,
+            "memory_gib": float(one["max_rss"]) / 1024,
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"no benchmark ({error})") from None
 
 
 def _bars(rules: pd.DataFrame) -> Figure:
