@@ -124,9 +124,9 @@ def scored_sizes(config: Config, table: str | None = None) -> list[tuple[str, in
     return sorted({(one.dataset, one.size) for one in scored(config, table)})
 
 
-def portions(config: Config) -> list[str]:
+def portions(config: Config, size: str) -> list[str]:
     """Portions that a set of samples is drawn in."""
-    return numbered(config.sampling.volumes, config.sampling.volumes_per_job)
+    return numbered(config.sampling.volumes, config.sampling.portion(int(size)))
 
 
 def feature_weights(config: Config) -> list[str]:

@@ -34,9 +34,9 @@ def train_recipe(config: Config, dataset: str, model: str, size: str) -> str:
     return _json(recipes.TrainRecipe(model=entry, size=int(size), base=base))
 
 
-def sample_recipe(config: Config, sampler: str, seed: str, portion: str) -> str:
+def sample_recipe(config: Config, size: str, sampler: str, seed: str, portion: str) -> str:
     """Recipe of a portion of samples."""
-    part = extent(portion, config.sampling.volumes, config.sampling.volumes_per_job)
+    part = extent(portion, config.sampling.volumes, config.sampling.portion(int(size)))
     chosen = config.samplers[sampler]
     return _json(recipes.SampleRecipe(sampler=chosen, seed=int(seed), **part))
 

@@ -116,11 +116,26 @@ def records_of(table=None):
     ]
 
 
+def sample_cards(wildcards, **others):
+    """All portions of a set of samples."""
+    portions = plan.portions(CONFIG, wildcards.size)
+    return collect(rules.sample.output.card, portion=portions, **others, allow_missing=True)
+
+
+def first_cards(samples):
+    """The first portion of each of several sets of samples: enough to show."""
+    return [
+        path
+        for one in samples
+        for path in collect(
+            rules.sample.output.card, portion=plan.portions(CONFIG, one.size)[0], **one._asdict()
+        )
+    ]
+
+
 def figure_cards(wildcards):
     """The first portion of each set of samples that a figure shows."""
-    card, first = rules.sample.output.card, plan.portions(CONFIG)[0]
-    chosen = plan.figure_samples(CONFIG, wildcards.figure, wildcards.dataset)
-    return [path for one in chosen for path in collect(card, portion=first, **one._asdict())]
+    return first_cards(plan.figure_samples(CONFIG, wildcards.figure, wildcards.dataset))
 
 
 def figure_real(wildcards):

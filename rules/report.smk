@@ -261,10 +261,7 @@ rule site:
             collect(rules.pack.output.array, dataset=dataset, size=size)
             for dataset, size in plan.viewed(CONFIG)[0]
         ],
-        samples=[
-            collect(rules.sample.output.card, portion=plan.portions(CONFIG)[0], **one._asdict())
-            for one in plan.viewed(CONFIG)[1]
-        ],
+        samples=first_cards(plan.viewed(CONFIG)[1]),
     output:
         site=directory("<results>/report"),
     log:

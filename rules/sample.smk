@@ -18,7 +18,7 @@ rule sample:
         gpu=1,
         adopt="no",
     params:
-        recipe=recipe(instructions.sample_recipe, "sampler", "seed", "portion"),
+        recipe=recipe(instructions.sample_recipe, "size", "sampler", "seed", "portion"),
         code=lambda wildcards: code("sample", CONFIG.models[wildcards.model].generator),
     shell:
         "python -m prdit sample --recipe {params.recipe:q} --code {params.code}"

@@ -27,7 +27,7 @@ rule features_real:
 rule features:
     """Features of a set of samples, stored once for all metrics."""
     input:
-        cards=collect(rules.sample.output.card, portion=plan.portions(CONFIG), allow_missing=True),
+        cards=sample_cards,
         weights=plan.feature_weights(CONFIG),
     output:
         features="<results>/scores/{dataset}/{size}/{model}/{sampler}/seed{seed}.npz",
@@ -101,13 +101,9 @@ rule critic:
     """A critic judges between two models; each pair and seed serves every table that asks for it."""
     input:
         real=rules.pack.output.array,
-        first=collect(rules.sample.output.card, portion=plan.portions(CONFIG), allow_missing=True),
-        second=lambda wildcards: collect(
-            rules.sample.output.card,
-            portion=plan.portions(CONFIG),
-            model=wildcards.rival,
-            sampler=wildcards.rival_sampler,
-            allow_missing=True,
+        first=sample_cards,
+        second=lambda wildcards: sample_cards(
+            wildcards, model=wildcards.rival, sampler=wildcards.rival_sampler
         ),
     output:
         score="<results>/critics/{dataset}/{size}/seed{seed}/{model}/{sampler}/{rival}/{rival_sampler}/{critic}.json",

@@ -21,10 +21,7 @@ rule weights:
 rule samples:
     """All volumes drawn."""
     input:
-        [
-            collect(rules.sample.output.card, portion=plan.portions(CONFIG), **one._asdict())
-            for one in plan.scored(CONFIG)
-        ],
+        [sample_cards(one, **one._asdict()) for one in plan.scored(CONFIG)],
 
 
 rule metrics:

@@ -292,11 +292,13 @@ def test_nothing_is_scored_twice() -> None:
     assert len(found) == len(set(found)) == 55
 
 
-def test_portions_cover_all_samples_once() -> None:
+@pytest.mark.parametrize(("size", "jobs"), [("128", 10), ("256", 40)])
+def test_portions_cover_all_samples_once(size: str, jobs: int) -> None:
     extents = [
-        json.loads(instructions.sample_recipe(PAPER, "k2", "0", portion))
-        for portion in plan.portions(PAPER)
+        json.loads(instructions.sample_recipe(PAPER, size, "k2", "0", portion))
+        for portion in plan.portions(PAPER, size)
     ]
+    assert len(extents) == jobs
     numbers = [n for e in extents for n in range(e["first"], e["first"] + e["count"])]
     assert numbers == list(range(1000))
 

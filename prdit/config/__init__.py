@@ -6,7 +6,7 @@ Snakemake profiles.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -81,11 +81,21 @@ __all__ = [
 ]
 
 
+Count = Annotated[int, Field(ge=1)]
+
+
 class Sampling(Entry):
     """How many volumes are drawn, and in what portions."""
 
     volumes: int = Field(1000, ge=2, description="Volumes per model, sampler and seed.")
     volumes_per_job: int = Field(50, ge=1)
+    volumes_per_job_of: dict[Count, Count] = Field(
+        {}, description="Edge in voxels -> another number, where volumes take longer."
+    )
+
+    def portion(self, size: int) -> int:
+        """Volumes that a job draws, of `size` voxels per edge."""
+        return self.volumes_per_job_of.get(size, self.volumes_per_job)
 
 
 class Backbone(Entry):

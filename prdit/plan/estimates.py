@@ -73,7 +73,7 @@ class Estimates:
             return self.training_seconds(w["dataset"], w["size"], w["model"]), None
         if job.rule in ("sample", "time"):
             one = (w["dataset"], w["size"], w["model"], w["sampler"])
-            count = REPEATS + 1 if job.rule == "time" else self._portion(w["portion"])
+            count = REPEATS + 1 if job.rule == "time" else self._portion(w)
             measured = self.drawn(*one)
             each = measured.each if measured else self.drawing_seconds(*one)
             return each * count, measured
@@ -144,7 +144,7 @@ class Estimates:
             recipe = self.recipe(w["dataset"], w["model"], w["size"])
             return operations.parameters(recipe) * 4 * (4 + 2)
         if job.rule == "sample":
-            return self._portion(w["portion"]) * int(w["size"]) ** 3 * 2 * PACKED_SHARE
+            return self._portion(w) * int(w["size"]) ** 3 * 2 * PACKED_SHARE
         if job.rule == "pack":
             return scan_count(self.config, w["dataset"]) * int(w["size"]) ** 3 * 2
         if job.rule == "preprocess":
@@ -168,6 +168,7 @@ class Estimates:
         each = self.config.datasets[dataset].source.series_per_job
         return extent(shard, scan_count(self.config, dataset), each)
 
-    def _portion(self, portion: str) -> int:
+    def _portion(self, wildcards: dict[str, str]) -> int:
         chosen = self.config.sampling
-        return extent(portion, chosen.volumes, chosen.volumes_per_job)["count"]
+        each = chosen.portion(int(wildcards["size"]))
+        return extent(wildcards["portion"], chosen.volumes, each)["count"]
