@@ -5,8 +5,34 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prdit.errors import UserError
+
+if TYPE_CHECKING:
+    from prdit.config import Config
+
+
+def _configfile(parser: argparse.ArgumentParser) -> None:
+    """The option that Snakemake has, by its name."""
+    parser.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config/paper.yaml")],
+        metavar="YAML",
+        help="each laid over those before (config/paper.yaml)",
+    )
+
+
+def _defined(dataset: str, config: Config) -> str:
+    """A data set's name. Raises UserError if the config defines none of that name."""
+    from prdit.config.checks import suggest
+
+    if dataset not in config.datasets:
+        near = suggest(dataset, config.datasets)
+        raise UserError(f"the data set '{dataset}' is not defined{near}")
+    return dataset
 
 
 def fetch(words: Sequence[str]) -> None:
@@ -17,16 +43,13 @@ def fetch(words: Sequence[str]) -> None:
         " is there and whole is kept; Snakemake finds it done.",
     )
     parser.add_argument("dataset", help="name of a data set in the config")
-    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
+    _configfile(parser)
     arguments = parser.parse_args(words)
-    from prdit.config.checks import suggest
     from prdit.config.file import load_file
     from prdit.downloads import fetch_all
 
-    config, name = load_file(arguments.config), arguments.dataset
-    if name not in config.datasets:
-        raise UserError(f"the data set '{name}' is not defined{suggest(name, config.datasets)}")
-    fetch_all(config, name)
+    config = load_file(*arguments.configfile)
+    fetch_all(config, _defined(arguments.dataset, config))
 
 
 def preprocess(words: Sequence[str]) -> None:
@@ -73,21 +96,18 @@ def describe(words: Sequence[str]) -> None:
     """Parameters, operations and memory of a model: `prdit describe MODEL`."""
     parser = argparse.ArgumentParser("prdit describe", description=describe.__doc__)
     parser.add_argument("model", help="name of a model in the config")
-    parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
+    _configfile(parser)
     parser.add_argument("--size", type=int, default=128, help="edge of the volumes (128)")
     parser.add_argument("--dataset", help="where models differ between data sets")
     arguments = parser.parse_args(words)
-    from prdit.config.checks import check_model, suggest
+    from prdit.config.checks import check_model
     from prdit.config.file import load_file
     from prdit.generators.describe import describe as parts
     from prdit.generators.describe import in_words
 
-    config, name, size = load_file(arguments.config), arguments.model, arguments.size
+    config, name, size = load_file(*arguments.configfile), arguments.model, arguments.size
     if arguments.dataset is not None:
-        if arguments.dataset not in config.datasets:
-            near = suggest(arguments.dataset, config.datasets)
-            raise UserError(f"the data set '{arguments.dataset}' is not defined{near}")
-        config = config.on(arguments.dataset)
+        config = config.on(_defined(arguments.dataset, config))
     try:
         check_model(config, name, size)
     except ValueError as error:
@@ -102,9 +122,7 @@ def doctor(words: Sequence[str]) -> None:
         description="Check this site before a first run: packages, GPU, SLURM, disk, network. One"
         " line per check; exit status 2 if there is a PROBLEM. Nothing is written or submitted.",
     )
-    parser.add_argument(
-        "--configfile", type=Path, nargs="+", default=[Path("config/paper.yaml")], metavar="CONFIG"
-    )
+    _configfile(parser)
     parser.add_argument("--profile", help="as Snakemake takes it, e.g. slurm")
     arguments = parser.parse_args(words)
     from prdit.doctor import report
@@ -117,9 +135,7 @@ def plan(words: Sequence[str]) -> None:
     from prdit.plan import report
 
     parser = argparse.ArgumentParser("prdit plan", description=plan.__doc__)
-    parser.add_argument(
-        "--configfile", type=Path, nargs="+", default=[Path("config/paper.yaml")], metavar="YAML"
-    )
+    _configfile(parser)
     for option, default, text in (
         ("--share", report.SHARE, "share of an A100's peak that is reached"),
         ("--gpu-kw", report.GPU_KW, "mean kW per GPU, node and overhead of the centre included"),

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
@@ -59,18 +60,55 @@ MOST = 4096
 TRY_AGAIN = 75
 """Exit status of a run that was interrupted and can go on: EX_TEMPFAIL of sysexits.h."""
 
-HELP = """\
-by hand:
-  fetch DATASET                raw scans of a data set of the config, where it looks for them
+DESCRIPTION = """\
+PRDiT: 3D chest-CT volumes generated in voxel space, from DICOM to the paper's tables.
+
+Runs are started by Snakemake, in the repository's own folder:
+  make quickstart                                           all of it in miniature, on a CPU
+  snakemake -n --configfile config/paper.yaml               the paper's jobs, listed
+  snakemake --profile slurm --configfile config/paper.yaml  the paper's run
+"""
+
+
+WRAPPED: Any = {
+    "initial_indent": "  ",
+    "subsequent_indent": " " * 14,
+    "break_on_hyphens": False,
+}
+
+
+def manual() -> str:
+    """What follows the options in `prdit --help`."""
+    rooms: dict[str, list[str]] = {}
+    for name, module in STEPS.items():
+        rooms.setdefault(module.split(".")[1], []).append(name)
+    steps = "\n".join(
+        fill(f"{room + ':':<12}{', '.join(names)}", 90, **WRAPPED) for room, names in rooms.items()
+    )
+    return f"""\
+verbs by hand:
   preprocess SCAN OUT.nii.gz   a CT (folder of DICOM, or .mha/.nii/.nrrd) as a 256^3 volume in HU
-  convert CHECKPOINT OUT       weights of the released code as a weights file
   describe MODEL               parameters, operations and memory of a model of the config
-  doctor                       whether this site is ready for a run, one line per check
   plan                         what would run, why, and what it takes, before it runs
+  doctor                       whether this site is ready for a run, one line per check
+  fetch DATASET                raw scans of a data set of the config, where it looks for them
+  convert CHECKPOINT OUT       weights of the released code as a weights file
   schema                       JSON schema of the config
 
-steps of the workflow (`snakemake -p` prints their full command lines):
-  """ + ", ".join(STEPS)
+examples:
+  python -m prdit preprocess ~/scans/0042 chest.nii.gz
+  python -m prdit describe PRDiT-4L --size 128
+  python -m prdit plan --configfile config/paper.yaml config/lidc_only.yaml
+  python -m prdit doctor --configfile config/paper.yaml --profile slurm
+  python -m prdit fetch lidc
+  python -m prdit convert CHECKPOINT.pt prdit.safetensors --size 128
+
+verbs of the workflow's jobs, by room of the package; `snakemake -p` prints their command
+lines, each of which can be repeated by hand:
+{steps}
+
+exit status: 0; 2 after one sentence on what you can mend; 75 where the same command goes on;
+130 after Ctrl-C. `python -m prdit VERB --help` tells a verb's options; docs/ and README.md tell the rest."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,13 +116,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     75 for a run that was interrupted and can go on."""
     parser = argparse.ArgumentParser(
         "prdit",
-        description="PRDiT: 3D chest-CT volumes generated in voxel space.",
-        epilog=HELP,
+        description=DESCRIPTION,
+        epilog=manual(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"prdit {__version__}")
-    parser.add_argument("verb", choices=[*BY_HAND, *STEPS], metavar="VERB")
-    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...")
+    parser.add_argument("verb", choices=[*BY_HAND, *STEPS], metavar="VERB", help="as below")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its options")
     arguments = parser.parse_args(argv)
     try:
         verb(arguments.verb)(arguments.rest)

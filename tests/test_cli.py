@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from prdit.by_hand import BY_HAND
 from prdit.cli import STEPS, main
 from prdit.data.phantom.dicom_writer import save_datasets, series_datasets, write_series
 from prdit.data.phantom.thorax import thorax
@@ -244,7 +246,12 @@ def test_the_module_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prdit", "--help"], cwd=ROOT, capture_output=True, check=True
     )
-    assert b"preprocess SCAN OUT.nii.gz" in done.stdout
+    said = done.stdout.decode()
+    assert "preprocess SCAN OUT.nii.gz" in said
+    for name in [*STEPS, *BY_HAND]:
+        assert re.search(rf"(^|[ ,]){name}([ ,]|$)", said, re.MULTILINE), name
+    for example in re.findall(r"^  python -m prdit (\S+) .*", said, re.MULTILINE):
+        assert example in BY_HAND
 
 
 @pytest.mark.parametrize(

@@ -489,7 +489,7 @@ tables: {{table_1: {{datasets: [lidc], size: 128, sampler: k1, rows: [m]}}}}
 """)
     environment = os.environ | {zenodo.TOKEN: TOKEN}
     for dataset in ("lidc", "rad"):
-        words = [sys.executable, "-m", "prdit", "fetch", dataset, "--config", "own.yaml"]
+        words = [sys.executable, "-m", "prdit", "fetch", dataset, "--configfile", "own.yaml"]
         done = subprocess.run(
             words, cwd=workflow_copy, env=environment, capture_output=True, text=True
         )

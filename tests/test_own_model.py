@@ -26,7 +26,7 @@ from prdit.generators.base import build
 from prdit.recipes import TrainRecipe
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "your_own_model.md").read_text()
+PAGE = (ROOT / "docs" / "extending.md").read_text()
 EXAMPLE = ROOT / "docs" / "examples" / "vae.py"
 
 
@@ -269,7 +269,7 @@ def test_a_generator_that_knows_no_authors_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["HA-GAN", "VQ-GAN", "3D-LDM", "WDM-3D"])
 def test_rivals_can_be_described(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["describe", model, "--config", str(ROOT / "config/paper.yaml")]) == 0
+    assert main(["describe", model, "--configfile", str(ROOT / "config/paper.yaml")]) == 0
     said = capsys.readouterr().out
     sizes = {"HA-GAN": "52,518,210", "3D-LDM": "9,981,528", "WDM-3D": "57,914,824"}
     assert sizes.get(model, "11,049,665") in said
