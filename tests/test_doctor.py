@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.server
+import os
 import shutil
 import subprocess
 import sys
 import threading
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from prdit.data.sources import zenodo
 from prdit.doctor import cluster, data, site
 from prdit.doctor.line import ask
 from prdit.doctor.profile import Profile
+from prdit.plan.dry_run import SOURCES, Job, jobs
+from prdit.plan.estimates import Estimates
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,13 +44,22 @@ default-resources: {slurm_partition: cpu, slurm_account: lungs, runtime: 60}
 set-resources:
   train: {slurm_partition: gpu, runtime: 24h}
 """
-CONFIG = """
+BARE = """
 name: doctor-test
 datasets:
   some:
     label: Some
     source: {kind: phantom, count: 8, series_per_job: 4}
     grid: {size: 16, spacing_mm: 16}
+"""
+CONFIG = f"""{BARE}
+models:
+  local:
+    {{depth: 0, width: 24, heads: 2, patch: 4, stride: 2,
+     training: {{volumes: 16, batch: 4, learning_rate: 1e-3}}}}
+samplers: {{k2: {{k: 2, steps: 4}}}}
+sampling: {{volumes: 4, volumes_per_job: 4}}
+tables: {{table_1: {{datasets: [some], size: 8, sampler: k2, rows: [local]}}}}
 """
 RESTRICTED = "{kind: zenodo, record: 1, scans: 4, url: 'URL'}"
 
@@ -104,6 +116,19 @@ class Site:
         return line
 
 
+DRY_RUNS: dict[tuple[str, ...], list[Job]] = {}
+
+
+def once(configs: Sequence[Path], folder: str) -> list[Job]:
+    """A dry run, which takes seconds, once for all tests with the same config and resources."""
+    key = (*(path.read_text() for path in configs), Path(folder, "config.yaml").read_text())
+    if key not in DRY_RUNS:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("PATH", os.defpath)  # Snakemake calls `which`
+            DRY_RUNS[key] = jobs(configs, folder)
+    return DRY_RUNS[key]
+
+
 @pytest.fixture
 def place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -113,6 +138,7 @@ def place(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv(zenodo.TOKEN, raising=False)
+    monkeypatch.setattr("prdit.doctor.profile.jobs", once)
     return Site(tmp_path, capsys)
 
 
@@ -126,6 +152,30 @@ def test_nothing_is_wrong(place: Site) -> None:
         in lines
     )
     assert sorted(ROOT.glob("results/*")) == before
+
+
+def test_snakemake_refuses(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(place.folder / "bin" / "python"))
+    place.program("python", "echo Using profile x; echo 'WorkflowError: no' >&2; exit 1")
+    place.config(CONFIG.replace("doctor-test", "doctor-refused"))
+    assert place.problem() == "PROBLEM  snakemake -n fails: WorkflowError: no"
+
+
+def test_what_jobs_need_is_what_the_plan_says(place: Site) -> None:
+    some, found = place.folder / "config.yaml", Profile()
+    config = load_file(some)
+    listed = found.jobs([some])
+    told = sum(data.needed_bytes(config, listed).values())
+    assert told == sum(Estimates(config, 1).cost(job).bytes for job in listed) > 0
+    left = [job for job in listed if job.rule not in SOURCES]  # raw scans are there
+    assert data.needed_bytes(config, left)[Path(config.raw_folder)] == 0
+
+
+def test_packages_that_the_estimate_needs_are_missing(
+    place: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "prdit.plan.estimates", None)
+    assert place.line("room on the disk was not looked at").startswith("note ")
 
 
 def test_this_machine() -> None:
@@ -350,7 +400,7 @@ def test_configs_are_laid_over_one_another(tmp_path: Path) -> None:
 
 
 def test_weights_of_a_model_are_missing(place: Site) -> None:
-    place.config(CONFIG + "models: {any: {depth: 0, weights: nowhere.safetensors}}")
+    place.config(BARE + "models: {any: {depth: 0, weights: nowhere.safetensors}}")
     assert "models.any.weights: there is no file nowhere.safetensors" in place.problem()
 
 
@@ -407,7 +457,7 @@ def test_no_network(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_of_several_servers_is_enough(
     place: Site, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "needed_bytes", lambda _: {})
+    monkeypatch.setattr(data, "needed_bytes", lambda *_: {})
     several = f"endpoints: ['http://127.0.0.1:1', '{server}']"
     place.source(f"{{kind: idc, manifest: config/lidc_idri.csv, {several}}}")
     assert place.line("another server has the same").startswith("note ")

@@ -130,7 +130,10 @@ def test_doctor_sees_what_does_not_suit_the_cluster(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = tmp_path / "config.yaml"
-    words = ["doctor", "--configfile", str(ROOT / "config/quickstart.yaml"), "--profile"]
+    fresh = tmp_path / "fresh.yaml"
+    fresh.write_text("name: fresh")  # of the quickstart itself, no job may be left to run
+    words = ["doctor", "--configfile", str(ROOT / "config/quickstart.yaml"), str(fresh)]
+    words.append("--profile")
     written.write_text(SHIPPED.read_text())
     assert main([*words, str(tmp_path)]) == 2
     said = capsys.readouterr().out

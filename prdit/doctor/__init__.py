@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from prdit.config import Config
 from prdit.doctor import cluster, data, site
-from prdit.doctor.line import Line, note, problem
+from prdit.doctor.line import Line, note, ok, problem
 from prdit.doctor.profile import Profile, read_profile
 from prdit.errors import UserError
+from prdit.plan.dry_run import Job
 
 
 def report(configs: Sequence[Path], profile: str | None) -> None:
@@ -29,15 +31,29 @@ def report(configs: Sequence[Path], profile: str | None) -> None:
 
 
 def look(configs: Sequence[Path], name: str | None) -> Iterator[Line]:
-    """Every check: of this machine, of the cluster where a profile names one, of the config."""
+    """Every check: of this machine, of the config, of the cluster where a profile names one."""
     profile = Profile()
+    config: Config | None = None
+    jobs: list[Job] | None = None
     try:
         profile = read_profile(name) if name else profile
     except UserError as error:
         yield problem(str(error))
     yield from site.look(profile)
+    try:
+        config = data.read(configs, profile)
+        yield ok(f"{' '.join(map(str, configs))}: the config '{config.name}' can be read")
+        yield ok("the manifests, folders of scans and weights of models that it names are there")
+        jobs = profile.jobs(configs)
+        yield ok(f"Snakemake's dry run lists {len(jobs):,} jobs")
+    except UserError as error:
+        yield problem(str(error))
     if profile.slurm:
-        yield from cluster.look(profile)
+        yield from cluster.look(profile, jobs or [])
     elif not name:
         yield note("SLURM was not looked at; name a profile to do so: `--profile slurm`")
-    yield from data.look(configs, profile)
+    if config is not None:
+        yield from data.weights(config)
+    if config is not None and jobs is not None:
+        yield from data.disks(config, jobs)
+        yield from data.network(config, jobs, profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import partial
 from typing import NamedTuple
 
 TIMEOUT_S = 20
@@ -13,23 +14,14 @@ class Line(NamedTuple):
     """What came of one check."""
 
     verdict: str
-    """`ok`; `note` for what may be as it should; `PROBLEM` for what would end a run."""
     sentence: str
 
 
-def ok(sentence: str) -> Line:
-    """All is as it should be."""
-    return Line("ok", sentence)
-
-
-def note(sentence: str) -> Line:
-    """Worth knowing, and no hindrance."""
-    return Line("note", sentence)
-
-
-def problem(sentence: str) -> Line:
-    """Would end a run; the sentence says what to do."""
-    return Line("PROBLEM", sentence)
+ok = partial(Line, "ok")
+note = partial(Line, "note")
+"""Worth knowing, and no hindrance."""
+problem = partial(Line, "PROBLEM")
+"""Would end a run; the sentence says what to do."""
 
 
 class Answer(NamedTuple):
@@ -45,13 +37,7 @@ def ask(*command: str) -> Answer:
     """Run a program of the site, for 20 s at most."""
     try:
         done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
-            check=False,
+            command, input="", capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
         return Answer(True, "", f"no answer within {TIMEOUT_S} s")

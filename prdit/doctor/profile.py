@@ -1,15 +1,20 @@
-"""A profile of Snakemake, and what each rule asks for under it."""
+"""A profile of Snakemake, and the jobs that would run with it."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
 from prdit.errors import UserError
+from prdit.plan.dry_run import Job, jobs
+
+ASKED = ("set-resources", "default-resources", "set-threads", "config")
+"""What of a profile says which jobs there are and what they ask for."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,13 @@ class Profile:
         """What the profile sets in the config."""
         return _mapping(self.keys.get("config"))
 
-    def threads(self, rule: str) -> int:
-        """Processors that the profile gives a rule; 1 if it says nothing."""
-        told = _mapping(self.keys.get("set-threads")).get(rule, 1)
-        return told if isinstance(told, int) else 1
-
-    def resources(self) -> dict[str, dict[str, Any]]:
-        """{rule: {resource: value}}; a runtime in minutes, or None where a rule computes it."""
-        defaults = _mapping(self.keys.get("default-resources"))
-        own = _mapping(self.keys.get("set-resources"))
-        return {rule: defaults | of | own.get(rule, {}) for rule, of in written().items()}
+    def jobs(self, configs: Sequence[Path]) -> list[Job]:
+        """The jobs that would run; UserError if Snakemake refuses."""
+        # A dry run with all of the profile would need conda and SLURM's plugin.
+        asked = {key: self.keys[key] for key in ASKED if key in self.keys}
+        with TemporaryDirectory() as folder:
+            Path(folder, "config.yaml").write_text(yaml.safe_dump(asked))
+            return jobs(configs, folder)
 
 
 def read_profile(name: str) -> Profile:
@@ -52,28 +54,23 @@ def read_profile(name: str) -> Profile:
     Raises:
         UserError: there is none, or it cannot be understood.
     """
-    for folder in (Path(name), Path.home() / ".config/snakemake" / name):
-        path = folder / "config.yaml"
-        if path.is_file():
-            return _read(path)
-    raise UserError(
-        f"there is no profile {name} with a config.yaml; name a folder, such as"
-        " workflow/profiles/slurm"
-    )
-
-
-def _read(path: Path) -> Profile:
+    paths = [Path(name, "config.yaml"), Path.home() / ".config/snakemake" / name / "config.yaml"]
+    path = next(filter(Path.is_file, paths), None)
+    if path is None:
+        raise UserError(
+            f"there is no profile {name} with a config.yaml; name a folder, such as"
+            " workflow/profiles/slurm"
+        )
     try:
         keys = yaml.safe_load(path.read_text()) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"cannot read the profile {path}: {' '.join(str(error).split())}") from None
     try:
-        for name in ("config", "default-resources", "set-threads"):
-            _mapping(keys.get(name))
-        rules = list(_mapping(keys.get("set-resources")).values())
+        by_rule, *_ = [_mapping(keys.get(name)) for name in ASKED]
+        understood = all(isinstance(one, dict) for one in by_rule.values())
     except (AttributeError, TypeError, yaml.YAMLError):
-        rules = [None]
-    if not all(isinstance(one, dict) for one in rules):
+        understood = False
+    if not understood:
         raise UserError(
             f"the profile {path} is no mapping of keys to values, or its resources are not"
             " written as `rule: {resource: value}`; write it as in workflow/profiles/slurm"
@@ -88,14 +85,3 @@ def _mapping(value: Any) -> dict[str, Any]:
     words = [value] if isinstance(value, str) else value or []
     pairs = (str(word).partition("=") for word in words)
     return {key: yaml.safe_load(text) for key, _, text in pairs}
-
-
-def written() -> dict[str, dict[str, int | None]]:
-    """Runtime in minutes and GPUs of each rule, as its file says; None where it is computed."""
-    found = {}
-    for path in sorted(Path("rules").glob("*.smk")):
-        for rule in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)[1:]:
-            told = re.findall(r"^ {8}(runtime|gpu|mem_mb)=(.+?),?$", rule, re.MULTILINE)
-            numbers = {key: int(text) if text.isdigit() else None for key, text in told}
-            found[rule.partition(":")[0]] = numbers
-    return found

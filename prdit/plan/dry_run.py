@@ -23,6 +23,8 @@ REASONS = {
     "Forced execution": "forced",
 }
 """How Snakemake's reasons begin, and what they are called here."""
+SOURCES = ("phantom", "fetch_series", "list_record", "fetch_scans", "look_through")
+"""Rules that raw scans come from."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,33 @@ class Job:
     rule: str
     wildcards: dict[str, str]
     reasons: tuple[str, ...]
-    gpu: bool
+    threads: int
+    resources: dict[str, str]
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it asks for one."""
+        return self.number("gpu") > 0
+
+    def number(self, resource: str) -> int:
+        """Of a resource; 0 if there is none, or if it is known only when the job starts."""
+        told = self.resources.get(resource, "")
+        return int(told) if told.isdigit() else 0
 
 
-def jobs(configs: Sequence[Path]) -> list[Job]:
-    """Every job of `snakemake -n` in this folder with these configs, each laid over those before.
+def jobs(configs: Sequence[Path], profile: str = "none") -> list[Job]:
+    """Every job of `snakemake -n` in this folder.
+
+    Args:
+        configs: each laid over those before.
+        profile: a profile's folder. One that silences Snakemake hides jobs or their reasons.
 
     Raises:
         UserError: Snakemake refuses; its own sentence.
     """
     words = ["-n", "--nocolor", "--rerun-incomplete"]
-    words += ["--profile", "none", "--workflow-profile", "none"]  # one may silence reasons
+    words += ["--profile", profile, "--workflow-profile", "none"]
+    words += ["--cores", "1000"]  # else threads are cut down to one
     words += ["--configfile", *map(str, configs)]
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *words],
@@ -58,7 +76,7 @@ def jobs(configs: Sequence[Path]) -> list[Job]:
 def sentence(text: str) -> str:
     """What Snakemake complains of, in one line, without where in its rules it did."""
     found = [line.strip() for line in text.splitlines() if line.strip()]
-    kept = [line for line in found if not line.startswith(('File "', "Traceback"))]
+    kept = [line for line in found if not line.startswith(('File "', "Traceback", "Using profile"))]
     starts = [i for i, line in enumerate(kept) if re.match(r"\w+(Error|Exception)\b", line)]
     complaint = kept[starts[-1] :] if starts else kept[-1:]
     if len(complaint) > 1 and " in file " in complaint[0]:
@@ -74,5 +92,7 @@ def parsed(text: str) -> Iterator[Job]:
         pairs = re.findall(r"(\w+)=([^,]*)", told.get("wildcards", ""))
         why = told.get("reason", "")
         reasons = tuple(short for long, short in REASONS.items() if long in why)
-        gpu = bool(re.search(r"\bgpu=[1-9]", told.get("resources", "")))
-        yield Job(rule, dict(pairs), reasons or ("other",), gpu)
+        # Values may hold commas, such as several partitions.
+        resources = re.findall(r"(\w+)=(.*?)(?=, \w+=|$)", told.get("resources", ""))
+        threads = int(told.get("threads", 1))
+        yield Job(rule, dict(pairs), reasons or ("other",), threads, dict(resources))

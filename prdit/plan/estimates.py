@@ -55,9 +55,9 @@ class Estimates:
     def cost(self, job: Job) -> Cost:
         """Of a job that would run. A GPU keeps one core busy beside it."""
         if not job.gpu:
-            return Cost(0.0, self._cpu_hours(job), self._bytes(job))
+            return Cost(0.0, self._cpu_hours(job), self.bytes(job))
         seconds, measured = self._gpu_seconds(job)
-        size = self._bytes(job)
+        size = self.bytes(job)
         if measured is not None and not measured.gpu:
             return Cost(0.0, seconds / 3600, size, f"{MEASURED} on {measured.device}")
         basis = MEASURED if measured else COUNTED if seconds else "unknown"
@@ -137,7 +137,7 @@ class Estimates:
             return 0.0
         return (CPU_S_PER_JOB if seconds is None else seconds) / 3600
 
-    def _bytes(self, job: Job) -> float:
+    def bytes(self, job: Job) -> float:
         """Of what a job leaves on disk; 0 of tables, figures, features and scores: below 1 GB."""
         w = job.wildcards
         if job.rule in ("train", "take"):  # a state, then averaged and raw weights; float32

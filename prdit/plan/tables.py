@@ -19,13 +19,12 @@ from prdit.experiments import (
     timed,
     trained,
 )
-from prdit.plan.dry_run import Job
+from prdit.plan.dry_run import SOURCES, Job
 from prdit.plan.estimates import Cost, Estimates
 from prdit.plan.spent import Spent
 
 Costs = list[tuple[Job, Cost]]
 COLUMNS = ("GPU h", "hours from", "CPU h", "GB")
-SOURCES = ("phantom", "fetch_series", "list_record", "fetch_scans", "look_through")
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
