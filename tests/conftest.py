@@ -20,7 +20,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-LONG = ("benchmarks", "faults", "interruptions", "plan_verb", "readme", "report", "updates")
+LONG = (
+    "benchmarks",
+    "doctor",
+    "faults",
+    "interruptions",
+    "plan_verb",
+    "readme",
+    "report",
+    "updates",
+)
 """Files of tests that start processes, and take seconds each."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import prdit
 from prdit.cli import main
 from prdit.data.phantom.dicom_writer import write_series
 from prdit.data.phantom.thorax import thorax
@@ -108,3 +109,11 @@ def test_the_readme_repeats_what_the_paper_prints() -> None:
         for printed in re.findall(r"\d+\.\d+", cell):
             digits = len(printed.split(".")[1])
             assert printed in {f"{one:.{digits}f}" for one in there}, (table, printed)
+
+
+def test_one_version_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest
+    assert citation["version"] == newest[1] == prdit.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", prdit.__version__)
