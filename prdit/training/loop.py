@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from prdit.config import Training
 from prdit.diffusion.noise import permutation
 from prdit.errors import Interrupted, UserError
 from prdit.generators.base import Trainable
@@ -24,9 +24,6 @@ from prdit.training.state import State
 from prdit.training.states import States
 from prdit.training.update import Updates
 from prdit.training.validation import validate
-
-if TYPE_CHECKING:
-    from prdit.config import Training
 
 LINES = 50
 """Reports of a training, apart from its first few steps."""
