@@ -48,7 +48,7 @@ class Estimates:
         self.config, self.share = config, share
         self.results = Path("results", config.name)
         self.on = cache(config.on)
-        self.recipe = cache(lambda *one: train_recipe(config, *one))
+        self.recipe = cache(lambda *one: train_recipe(config, *one).model_dump_json())
         self.cpu_seconds = cache(lambda rule: spent.cpu_seconds(self.results, rule))
         self.manifest = cache(lambda path: read_csv(Path(path), MANIFEST))
 
