@@ -11,9 +11,9 @@ from prdit import experiments, instructions, shards
 from prdit.cli import STEPS
 from prdit.config import Folder, ImagingDataCommons, Phantom, Zenodo
 from prdit.config.file import load
+from prdit.digests import PACKAGE, code_digest, files_digest
 from prdit.errors import UserError
 from prdit.files import check_writable
-from prdit.provenance import PACKAGE, code_digest, files_digest
 
 
 def any_of(names):
