@@ -42,7 +42,7 @@ def scan_count(config: Config, dataset: str) -> int:
     """Number of scans of a data set; of a folder of DICOM files, the number of its folders."""
     source = config.datasets[dataset].source
     if isinstance(source, ImagingDataCommons):
-        return len(_manifest(source.manifest))
+        return len(manifest(source.manifest))
     if isinstance(source, Zenodo):
         return source.scans
     if isinstance(source, Folder):
@@ -51,7 +51,8 @@ def scan_count(config: Config, dataset: str) -> int:
 
 
 @cache
-def _manifest(path: str) -> list[dict[str, str]]:
+def manifest(path: str) -> list[dict[str, str]]:
+    """Rows of a manifest of the Imaging Data Commons, a series each."""
     try:
         return read_csv(Path(path), MANIFEST)
     except UserError as error:
