@@ -22,7 +22,7 @@ rule all:
     """Everything the config asks for: its tables and figures, and what became of every scan."""
     default_target: True
     input:
-        collect(rules.table.output, table=plan.tables(CONFIG)),
-        ALL_FIGURES,
+        collect(rules.table.output, table=experiments.tables(CONFIG)),
+        all_figures(),
         collect(rules.quality.output.page, dataset=CONFIG.datasets),
-        rules.site.output if plan.tables(CONFIG) else [],
+        rules.site.output if experiments.tables(CONFIG) else [],

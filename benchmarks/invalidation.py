@@ -32,8 +32,8 @@ from benchmarks.mutations import (
 from benchmarks.verdicts import judged, show
 from prdit.cli import STEPS
 from prdit.config.file import load_file
+from prdit.digests import closure
 from prdit.files import read_json, write_json
-from prdit.provenance import closure
 
 SHARES = {"config": 0.35, "source": 0.4, "around": 0.1, "cosmetic": 0.15}
 """Of the mutations that are drawn; those of kind apart are always the same."""

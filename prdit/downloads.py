@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prdit import recipes, shards
+from prdit import instructions, shards
 from prdit.config import Config, ImagingDataCommons, Zenodo
 from prdit.data.sources import idc, record_list, record_scans
 from prdit.errors import UserError
+from prdit.recipes import DownloadRecipe, FetchRecipe
 
 
 def fetch_all(config: Config, dataset: str) -> None:
@@ -23,15 +24,13 @@ def fetch_all(config: Config, dataset: str) -> None:
         )
     manifest = raw / "manifest.csv"
     if isinstance(source, Zenodo) and not manifest.is_file():
-        told = shards.record_recipe(config, dataset)
-        record_list.run(recipes.RecordRecipe.model_validate_json(told), manifest=manifest)
+        record_list.run(instructions.record_recipe(config, dataset), manifest=manifest)
     for shard in shards.shards(config, dataset):
         verified = raw / shard / "verified.json"
         if not verified.is_file():
-            told = shards.raw_recipe(config, dataset, shard)
-            if isinstance(source, Zenodo):
-                recipe = recipes.DownloadRecipe.model_validate_json(told)
+            recipe = shards.raw_recipe(config, dataset, shard)
+            if isinstance(recipe, DownloadRecipe):
                 record_scans.run(recipe, manifest=manifest, verified=verified)
-            else:
-                idc.run(recipes.FetchRecipe.model_validate_json(told), verified=verified)
+            elif isinstance(recipe, FetchRecipe):
+                idc.run(recipe, verified=verified)
         print(f"{verified}: complete", flush=True)

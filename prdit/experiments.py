@@ -1,8 +1,8 @@
 """What a config asks for: which jobs exist.
 
 A table or figure selects scores or samples; whatever it selects has to be made. Snakemake's rules
-ask here; what each job is told stands in `prdit.instructions`. No torch, no files but manifests: a
-plan takes a second.
+ask here; what each job is told stands in `prdit.instructions`. No torch and no files: a plan takes
+a second.
 """
 
 from __future__ import annotations
@@ -10,12 +10,7 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import NamedTuple
 
-from prdit.config import (
-    Config,
-    Model,
-    RealShown,
-    Selection,
-)
+from prdit.config import Config, Model, RealShown, Selection
 from prdit.config.selections import PAIRWISE, TIMES
 from prdit.shards import numbered
 
@@ -84,11 +79,20 @@ def tables(config: Config) -> list[str]:
     return _asked(config, "tables")
 
 
-def figures(config: Config) -> list[tuple[str, str]]:
-    """Figures that the config asks for, one per data set: (figure, dataset)."""
+class Figure(NamedTuple):
+    """One figure of samples: what its path consists of."""
+
+    figure: str
+    dataset: str
+
+
+def figures(config: Config) -> list[Figure]:
+    """Figures of samples that the config asks for, one per data set."""
     chosen = config.selections()
     names = _asked(config, "figures")
-    return [(name, dataset) for name in names for dataset in chosen[f"figures.{name}"].datasets]
+    return [
+        Figure(name, dataset) for name in names for dataset in chosen[f"figures.{name}"].datasets
+    ]
 
 
 def shown(figure: RealShown | None) -> list[str]:
@@ -119,9 +123,16 @@ def of_tables(config: Config, names: list[str]) -> list[Sampled]:
     return sorted({one for some in found for one in some})
 
 
-def scored_sizes(config: Config, table: str | None = None) -> list[tuple[str, int]]:
-    """Every (dataset, size) that needs a floor: real volumes scored against other real ones."""
-    return sorted({(one.dataset, one.size) for one in scored(config, table)})
+class Real(NamedTuple):
+    """Real volumes of one size: what their path consists of, in order."""
+
+    dataset: str
+    size: int
+
+
+def scored_sizes(config: Config, table: str | None = None) -> list[Real]:
+    """Every size of a data set that needs a floor: real volumes scored against other real ones."""
+    return sorted({Real(one.dataset, one.size) for one in scored(config, table)})
 
 
 def portions(config: Config, size: str) -> list[str]:
@@ -154,21 +165,29 @@ def chain(config: Config, model: str, size: int) -> list[tuple[int, str]]:
     return [*before, (size, model)]
 
 
-def trained(config: Config, table: str | None = None) -> list[tuple[str, int, str]]:
-    """(data set, size, model) of every training that a table shows, or any, once each."""
+class Trained(NamedTuple):
+    """One training: what its path consists of, in order."""
+
+    dataset: str
+    size: int
+    model: str
+
+
+def trained(config: Config, table: str | None = None) -> list[Trained]:
+    """Every training that a table shows, or any, once each."""
     shown = {one[:3] for one in (*scored(config, table), *timed(config, table))}
-    return sorted({(d, n, m) for d, size, model in shown for n, m in chain(config, model, size)})
+    return sorted({Trained(d, *one) for d, n, model in shown for one in chain(config, model, n)})
 
 
-def viewed(config: Config) -> tuple[list[tuple[str, int]], list[Sampled]]:
+def viewed(config: Config) -> tuple[list[Real], list[Sampled]]:
     """What the report's viewer shows: real volumes, and the sets of Tables 1 and 2, a seed each."""
     chosen = config.selections()
     found: dict[tuple[str, int, str, str], Sampled] = {}
     for name in ("table_1", "table_2"):
         for one in sampled(chosen[f"tables.{name}"]) if f"tables.{name}" in chosen else []:
             found.setdefault(one[:4], one)
-    sets = sorted({(one.dataset, one.size) for one in found.values()})
-    return sets, list(found.values())
+    reals = sorted({Real(one.dataset, one.size) for one in found.values()})
+    return reals, list(found.values())
 
 
 def figure_samples(config: Config, figure: str, dataset: str) -> list[Sampled]:

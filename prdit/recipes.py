@@ -219,9 +219,8 @@ class CavitiesRecipe(Entry):
 
 
 class ProvenanceRecipe(Entry):
-    """What a run is called, and all of its config."""
+    """All of a run's config."""
 
-    name: str
     config: dict[str, Any]
 
 

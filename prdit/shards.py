@@ -1,4 +1,4 @@
-"""How each data set is divided into jobs, and the recipes of those.
+"""How each data set is divided into jobs, and which scans each of them has.
 
 Every number of jobs is known before the first job runs, so that the plan never waits for data. Like
 `prdit.experiments`, of which this is the data's part: no torch, and no files but manifests and the
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from prdit import recipes
-from prdit.config import Config, Dicom, Entry, Folder, ImagingDataCommons, Nifti, Npz, Zenodo
+from prdit.config import Config, Dicom, Folder, ImagingDataCommons, Nifti, Npz, Zenodo
 from prdit.data.sources.listing import stamp, units
 from prdit.errors import UserError
 from prdit.files import read_csv, sha256
@@ -42,7 +42,7 @@ def scan_count(config: Config, dataset: str) -> int:
     """Number of scans of a data set; of a folder of DICOM files, the number of its folders."""
     source = config.datasets[dataset].source
     if isinstance(source, ImagingDataCommons):
-        return len(_manifest(source.manifest))
+        return len(manifest(source.manifest))
     if isinstance(source, Zenodo):
         return source.scans
     if isinstance(source, Folder):
@@ -51,7 +51,8 @@ def scan_count(config: Config, dataset: str) -> int:
 
 
 @cache
-def _manifest(path: str) -> list[dict[str, str]]:
+def manifest(path: str) -> list[dict[str, str]]:
+    """Rows of a manifest of the Imaging Data Commons, a series each."""
     try:
         return read_csv(Path(path), MANIFEST)
     except UserError as error:
@@ -90,25 +91,26 @@ def place(source: Folder) -> Path:
     return Path(source.folder).expanduser()
 
 
-def raw_recipe(config: Config, dataset: str, shard: str) -> str:
+Raw = recipes.FetchRecipe | recipes.DownloadRecipe | recipes.FolderRecipe | recipes.PhantomRecipe
+
+
+def raw_recipe(config: Config, dataset: str, shard: str) -> Raw:
     """Recipe of the job that gets, makes or looks through one shard of raw scans."""
     source = config.datasets[dataset].source
     part = extent(shard, scan_count(config, dataset), source.series_per_job)
     if isinstance(source, ImagingDataCommons):
         digest = sha256(Path(source.manifest))
-        return _json(
-            recipes.FetchRecipe(
-                manifest=source.manifest,
-                manifest_sha256=digest,
-                endpoints=source.endpoints,
-                **part,
-            )
+        return recipes.FetchRecipe(
+            manifest=source.manifest,
+            manifest_sha256=digest,
+            endpoints=source.endpoints,
+            **part,
         )
     if isinstance(source, Zenodo):
-        return _json(recipes.DownloadRecipe(url=source.url, record=source.record, **part))
+        return recipes.DownloadRecipe(url=source.url, record=source.record, **part)
     if isinstance(source, Dicom | Nifti | Npz):
-        return _json(_folder_recipe(source, **part))
-    return _json(recipes.PhantomRecipe(source=source, **part))
+        return _folder_recipe(source, **part)
+    return recipes.PhantomRecipe(source=source, **part)
 
 
 def _folder_recipe(source: Dicom | Nifti | Npz, first: int, count: int) -> recipes.FolderRecipe:
@@ -118,35 +120,3 @@ def _folder_recipe(source: Dicom | Nifti | Npz, first: int, count: int) -> recip
     if source.patients is not None:
         digest.update(sha256(Path(source.patients.file)).encode())
     return recipes.FolderRecipe(source=source, units=chosen, listing_sha256=digest.hexdigest())
-
-
-def record_recipe(config: Config, dataset: str) -> str:
-    """Recipe of the list of a record's files."""
-    source = config.datasets[dataset].source
-    assert isinstance(source, Zenodo)
-    return _json(recipes.RecordRecipe(url=source.url, record=source.record, scans=source.scans))
-
-
-def preprocess_recipe(config: Config, dataset: str) -> str:
-    """Recipe of the resampling of a shard."""
-    chosen = config.datasets[dataset]
-    return _json(recipes.PreprocessRecipe(grid=chosen.grid, array=chosen.source.bare()))
-
-
-def ledger_recipe(config: Config, dataset: str) -> str:
-    """Recipe of the split by patient."""
-    chosen = config.datasets[dataset]
-    known = None if isinstance(chosen.source, Folder) else scan_count(config, dataset)
-    return _json(
-        recipes.LedgerRecipe(series=known, split=chosen.split, max_excluded=chosen.max_excluded)
-    )
-
-
-def pack_recipe(config: Config, dataset: str, size: str) -> str:
-    """Recipe of the packing of volumes of one size."""
-    window = config.datasets[dataset].window
-    return _json(recipes.PackRecipe(size=int(size), window=window))
-
-
-def _json(recipe: Entry) -> str:
-    return recipe.model_dump_json()

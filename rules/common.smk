@@ -7,15 +7,13 @@ from snakemake.exceptions import WorkflowError
 # The package is used from the repository, so that no environment needs to contain it.
 sys.path.insert(0, str(Path(workflow.current_basedir).parent))
 
-from prdit import experiments as plan
-from prdit import instructions
-from prdit import shards
+from prdit import experiments, instructions, shards
 from prdit.cli import STEPS
 from prdit.config import Folder, ImagingDataCommons, Phantom, Zenodo
 from prdit.config.file import load
+from prdit.digests import PACKAGE, code_digest, files_digest
 from prdit.errors import UserError
 from prdit.files import check_writable
-from prdit.provenance import PACKAGE, code_digest, files_digest
 
 
 def any_of(names):
@@ -57,13 +55,18 @@ def code(step, *generators):
 
 
 def recipe(make, *keys):
-    """The recipe of a job: `make` from the config and the wildcards named."""
-    return lambda wildcards: make(CONFIG, *(wildcards[key] for key in keys))
+    """The recipe of a job as JSON: `make` from the config and the wildcards named."""
+    return lambda wildcards: make(CONFIG, *(wildcards[k] for k in keys)).model_dump_json()
 
 
 def of_kind(kind):
     """Pattern of the data sets whose source is of a kind."""
     return any_of(n for n, one in CONFIG.datasets.items() if isinstance(one.source, kind))
+
+
+def files(pattern, ones, **more):
+    """The file of each of several sets of samples, trainings, pairs, figures or sizes."""
+    return [path for one in ones for path in collect(pattern, **one._asdict(), **more)]
 
 
 def start_from(wildcards):
@@ -79,66 +82,62 @@ TAKEN = [name for name, model in CONFIG.models.items() if model.weights is not N
 
 def scores_of(table=None):
     """Scores that a table shows, or all; with each size, those of real against real volumes."""
-    floors = (dict(dataset=d, size=n) for d, n in plan.scored_sizes(CONFIG, table))
-    sets = (one._asdict() for one in plan.scored(CONFIG, table))
-    return [
-        *(path for one in floors for path in collect(rules.floor.output.score, **one)),
-        *(path for one in sets for path in collect(rules.score.output.score, **one)),
-    ]
+    floors = files(rules.floor.output.score, experiments.scored_sizes(CONFIG, table))
+    return floors + files(rules.score.output.score, experiments.scored(CONFIG, table))
 
 
 def scores_of_taken(wildcards):
     """Scores of models whose weights the config gives."""
-    sets = [one._asdict() for one in plan.scored(CONFIG) if one.model in TAKEN]
+    sets = [one for one in experiments.scored(CONFIG) if one.model in TAKEN]
     if not sets:
         raise WorkflowError("no table shows a model whose `weights:` the config gives")
-    return [path for one in sets for path in collect(rules.score.output.score, **one)]
+    return files(rules.score.output.score, sets)
 
 
 def timings_of(table=None):
     """Timings that a table shows, or all."""
-    sets = (one._asdict() for one in plan.timed(CONFIG, table))
-    return [path for one in sets for path in collect(rules.time.output.timing, **one)]
+    return files(rules.time.output.timing, experiments.timed(CONFIG, table))
 
 
 def critics_of(table=None):
     """Scores of the critics that a table asks, or all."""
-    asked = (one._asdict() for one in plan.pairs(CONFIG, table))
-    return [path for one in asked for path in collect(rules.critic.output.score, **one)]
+    return files(rules.critic.output.score, experiments.pairs(CONFIG, table))
 
 
 def records_of(table=None):
     """Records of the trainings that a table shows, or all, and of what they start from."""
-    return [
-        path
-        for dataset, size, model in plan.trained(CONFIG, table)
-        for path in collect(rules.train.output.record, dataset=dataset, size=size, model=model)
-    ]
+    return files(rules.train.output.record, experiments.trained(CONFIG, table))
 
 
 def sample_cards(wildcards, **others):
     """All portions of a set of samples."""
-    portions = plan.portions(CONFIG, wildcards.size)
+    portions = experiments.portions(CONFIG, wildcards.size)
     return collect(rules.sample.output.card, portion=portions, **others, allow_missing=True)
 
 
 def first_cards(samples):
     """The first portion of each of several sets of samples: enough to show."""
-    return [
-        path
-        for one in samples
-        for path in collect(
-            rules.sample.output.card, portion=plan.portions(CONFIG, one.size)[0], **one._asdict()
-        )
-    ]
+    return files(rules.sample.output.card, samples, portion="000")
 
 
 def figure_cards(wildcards):
     """The first portion of each set of samples that a figure shows."""
-    return first_cards(plan.figure_samples(CONFIG, wildcards.figure, wildcards.dataset))
+    return first_cards(experiments.figure_samples(CONFIG, wildcards.figure, wildcards.dataset))
 
 
 def figure_real(wildcards):
     """Real volumes of the edge of a figure's first row."""
     size = CONFIG.selections()[f"figures.{wildcards.figure}"].shown()[0].size
     return collect(rules.pack.output.array, size=size, allow_missing=True)
+
+
+def all_figures():
+    """Every figure that the config asks for, and those that come with scores and trainings."""
+    shown = CONFIG.figures
+    return [
+        *files(rules.figure.output.figure, experiments.figures(CONFIG)),
+        *collect(rules.cavities.output.figure, dataset=experiments.shown(shown.figure_6)),
+        *collect(rules.figure_15.output.figure, dataset=experiments.shown(shown.figure_15)),
+        *files(rules.closest.output.figure, experiments.scored_sizes(CONFIG)),
+        *(rules.curves.output if experiments.trained(CONFIG) else []),
+    ]

@@ -62,7 +62,7 @@ rule list_record:
         runtime=60,
         download=1,
     params:
-        recipe=recipe(shards.record_recipe, "dataset"),
+        recipe=recipe(instructions.record_recipe, "dataset"),
         code=code("list-record"),
     shell:
         "python -m prdit list-record --recipe {params.recipe:q} --manifest {output.manifest} > {log} 2>&1"
@@ -120,7 +120,7 @@ rule look_through:
 rule fetch_weights:
     """Published weights come before any training, so that a run does not end for them."""
     output:
-        weights=plan.published_weights(CONFIG) or ["<results>/no-weights"],
+        weights=experiments.published_weights(CONFIG) or ["<results>/no-weights"],
     log:
         "<results>/logs/fetch_weights.log",
     benchmark:
@@ -141,7 +141,8 @@ rule fetch_weights:
 rule preprocess:
     """Volumes stay in HU, so that another window costs no resampling."""
     input:
-        verified=rules.phantom.output.verified,
+        # Made by the rule of the kind of the data set's source.
+        verified="<raw>/{dataset}/{shard}/verified.json",
     output:
         quality="<results>/volumes/{dataset}/{shard}/quality.csv",
     log:
@@ -154,7 +155,7 @@ rule preprocess:
         mem_mb=8000,
         runtime=120,
     params:
-        recipe=recipe(shards.preprocess_recipe, "dataset"),
+        recipe=recipe(instructions.preprocess_recipe, "dataset"),
         code=code("preprocess-shard"),
     shell:
         "python -m prdit preprocess-shard --recipe {params.recipe:q}"
@@ -165,8 +166,9 @@ rule ledger:
     """Every series is accounted for in one place, and patients are split once for all models."""
     input:
         shards=lambda wildcards: collect(
-            "<results>/volumes/{{dataset}}/{shard}/quality.csv",
+            rules.preprocess.output.quality,
             shard=shards.shards(CONFIG, wildcards.dataset),
+            allow_missing=True,
         ),
     output:
         ledger="<results>/volumes/{dataset}/quality.csv",
@@ -182,7 +184,7 @@ rule ledger:
         mem_mb=2000,
         runtime=10,
     params:
-        recipe=recipe(shards.ledger_recipe, "dataset"),
+        recipe=recipe(instructions.ledger_recipe, "dataset"),
         code=code("ledger"),
     shell:
         "python -m prdit ledger --recipe {params.recipe:q} --shards {input.shards}"
@@ -206,7 +208,7 @@ rule pack:
         mem_mb=8000,
         runtime=240,
     params:
-        recipe=recipe(shards.pack_recipe, "dataset", "size"),
+        recipe=recipe(instructions.pack_recipe, "dataset", "size"),
         code=code("pack"),
     shell:
         "python -m prdit pack --recipe {params.recipe:q} --split {input.split}"

@@ -15,7 +15,7 @@ rule figure:
     benchmark:
         "<results>/benchmarks/figure/{figure}_{dataset}.tsv"
     wildcard_constraints:
-        figure=any_of(sorted({name for name, _ in plan.figures(CONFIG)})),
+        figure=any_of(sorted({name for name, _ in experiments.figures(CONFIG)})),
     conda:
         "../envs/report.yaml"
     resources:
@@ -57,7 +57,7 @@ rule cavities:
 rule figure_15:
     """A picture needs no GPU; what it shows was drawn by one."""
     input:
-        volumes="<results>/branches/{dataset}.npz",
+        volumes=rules.branches.output.volumes,
     output:
         figure="<results>/figures/figure_15_{dataset}.png",
     log:
@@ -80,12 +80,10 @@ rule figure_15:
 rule closest:
     """What a metric calls a copy, a person can judge."""
     input:
-        scores=lambda wildcards: [
-            path
-            for one in plan.scored(CONFIG)
-            if (one.dataset, str(one.size)) == (wildcards.dataset, wildcards.size)
-            for path in collect(rules.score.output.score, **one._asdict())
-        ],
+        scores=lambda wildcards: files(
+            rules.score.output.score,
+            [s for s in experiments.scored(CONFIG) if [*map(str, s[:2])] == [*wildcards]],
+        ),
         real=rules.pack.output.array,
     output:
         figure="<results>/figures/closest_{dataset}_{size}.png",
@@ -139,13 +137,7 @@ rule quality:
 rule curves:
     """What a training did is seen in its losses, not in its last number."""
     input:
-        [
-            path
-            for dataset, size, model in plan.trained(CONFIG)
-            for path in collect(
-                rules.train.output.history, dataset=dataset, size=size, model=model
-            )
-        ],
+        files(rules.train.output.history, experiments.trained(CONFIG)),
     output:
         figure=report(
             "<results>/figures/losses.png",
@@ -199,29 +191,12 @@ rule stages:
         " --figure {output.figure} > {log} 2>&1"
 
 
-ALL_FIGURES = [
-    *(
-        path
-        for figure, dataset in plan.figures(CONFIG)
-        for path in collect(rules.figure.output.figure, figure=figure, dataset=dataset)
-    ),
-    *collect(rules.cavities.output.figure, dataset=plan.shown(CONFIG.figures.figure_6)),
-    *collect(rules.figure_15.output.figure, dataset=plan.shown(CONFIG.figures.figure_15)),
-    *(
-        path
-        for dataset, size in plan.scored_sizes(CONFIG)
-        for path in collect(rules.closest.output.figure, dataset=dataset, size=size)
-    ),
-    *(rules.curves.output if plan.trained(CONFIG) else []),
-]
-
-
 rule provenance:
     """Data, code, packages, commands and times of everything that the report shows."""
     input:
-        ALL_FIGURES,
+        all_figures(),
         rules.stages.output.figure,
-        collect(rules.table.output.csv, table=plan.tables(CONFIG)),
+        collect(rules.table.output.csv, table=experiments.tables(CONFIG)),
         summaries=collect(rules.ledger.output.summary, dataset=CONFIG.datasets),
         records=records_of(),
     output:
@@ -247,21 +222,18 @@ rule site:
     """Everything a run made, in a folder that opens from disk."""
     input:
         tables=[
-            *collect(rules.table.output.markdown, table=plan.tables(CONFIG)),
+            *collect(rules.table.output.markdown, table=experiments.tables(CONFIG)),
             *(rules.settings.output if instructions.has_settings(CONFIG) else []),
-            *(rules.all_metrics.output if plan.scored(CONFIG) else []),
+            *(rules.all_metrics.output if experiments.scored(CONFIG) else []),
         ],
         cards=scores_of(),
-        figures=[*ALL_FIGURES, rules.stages.output.figure],
+        figures=[*all_figures(), rules.stages.output.figure],
         quality=collect(rules.quality.output.page, dataset=CONFIG.datasets),
         costs=rules.costs.output.table,
         stages=rules.stages.output.table,
         provenance=rules.provenance.output.made,
-        reals=[
-            collect(rules.pack.output.array, dataset=dataset, size=size)
-            for dataset, size in plan.viewed(CONFIG)[0]
-        ],
-        samples=first_cards(plan.viewed(CONFIG)[1]),
+        reals=files(rules.pack.output.array, experiments.viewed(CONFIG)[0]),
+        samples=first_cards(experiments.viewed(CONFIG)[1]),
     output:
         site=directory("<results>/report"),
     log:
@@ -280,5 +252,5 @@ rule site:
     shell:
         "python -m prdit site --recipe {params.recipe:q} --tables {input.tables}"
         " --cards {input.cards} --figures {input.figures} --quality {input.quality}"
-        " --costs {input.costs} --stages {input.stages} --provenance {input.provenance} --reals {input.reals} --samples {input.samples}"
-        " --site {output.site} > {log} 2>&1"
+        " --costs {input.costs} --stages {input.stages} --provenance {input.provenance}"
+        " --reals {input.reals} --samples {input.samples} --site {output.site} > {log} 2>&1"

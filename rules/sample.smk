@@ -1,6 +1,7 @@
 rule sample:
     """Samples are drawn in portions, so that a cluster shares them out and a lost one is redone alone."""
     input:
+        # Where rule take leaves weights that are given, too.
         weights=rules.train.output.weights,
         record=rules.train.output.record,
     output:

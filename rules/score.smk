@@ -2,7 +2,7 @@ rule features_real:
     """Real features are taken once and serve every score of a data set."""
     input:
         real=rules.pack.output.array,
-        weights=plan.feature_weights(CONFIG),
+        weights=experiments.feature_weights(CONFIG),
     output:
         features="<results>/scores/{dataset}/{size}/real.npz",
     log:
@@ -28,7 +28,7 @@ rule features:
     """Features of a set of samples, stored once for all metrics."""
     input:
         cards=sample_cards,
-        weights=plan.feature_weights(CONFIG),
+        weights=experiments.feature_weights(CONFIG),
     output:
         features="<results>/scores/{dataset}/{size}/{model}/{sampler}/seed{seed}.npz",
     log:

@@ -128,7 +128,7 @@ rule table:
     benchmark:
         "<results>/benchmarks/table/{table}.tsv"
     wildcard_constraints:
-        table=any_of(plan.tables(CONFIG)),
+        table=any_of(experiments.tables(CONFIG)),
     conda:
         "../envs/report.yaml"
     resources:

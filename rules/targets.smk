@@ -6,10 +6,7 @@ rule data:
     """Scans fetched, preprocessed, accounted for and packed; pages to look at."""
     input:
         collect(rules.quality.output.page, dataset=CONFIG.datasets),
-        [
-            collect(rules.pack.output.array, dataset=dataset, size=size)
-            for dataset, size, _ in plan.trained(CONFIG)
-        ],
+        files(rules.pack.output.array, experiments.trained(CONFIG)),
 
 
 rule weights:
@@ -21,7 +18,7 @@ rule weights:
 rule samples:
     """All volumes drawn."""
     input:
-        [sample_cards(one, **one._asdict()) for one in plan.scored(CONFIG)],
+        [sample_cards(one, **one._asdict()) for one in experiments.scored(CONFIG)],
 
 
 rule metrics:
@@ -34,16 +31,16 @@ rule metrics:
 rule tables:
     """All tables. One of them: its name, such as table_3."""
     input:
-        collect(rules.table.output, table=plan.tables(CONFIG)),
+        collect(rules.table.output, table=experiments.tables(CONFIG)),
 
 
 rule figures:
     """All figures."""
     input:
-        ALL_FIGURES,
+        all_figures(),
 
 
-for table in plan.tables(CONFIG):
+for table in experiments.tables(CONFIG):
 
     rule:
         name:

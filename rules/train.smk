@@ -3,7 +3,7 @@ rule train:
     input:
         volumes=rules.pack.output.array,
         start_from=start_from,
-        perceptual=lambda wildcards: plan.perceptual_weights(CONFIG.models[wildcards.model]),
+        perceptual=lambda wildcards: experiments.perceptual_weights(CONFIG.models[wildcards.model]),
     output:
         weights="<results>/models/{dataset}/{size}/{model}/weights.safetensors",
         record="<results>/models/{dataset}/{size}/{model}/run.json",

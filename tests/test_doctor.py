@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prdit import provenance
+from prdit import digests
 from prdit.cli import STEPS, main
 from prdit.config.file import load_file
 from prdit.data.sources import zenodo
@@ -465,5 +465,5 @@ def test_one_of_several_servers_is_enough(
 
 @pytest.mark.parametrize("step", sorted(STEPS))
 def test_no_step_imports_it(step: str) -> None:
-    reached = provenance.closure((STEPS[step],))
+    reached = digests.closure((STEPS[step],))
     assert not [name for name in reached if name.startswith("prdit.doctor")]

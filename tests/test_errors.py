@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from prdit import cli, provenance
+from prdit import cli, digests
 from prdit.config.file import load_file
 from prdit.data.scan import read_image
 from prdit.data.sources.listing import units
@@ -125,4 +125,4 @@ def test_a_run_without_benchmarks(tmp_path: Path) -> None:
 def test_code_that_is_no_python(tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text("def f(:\n")
     with pytest.raises(UserError, match=r"x.py, line 1: invalid syntax"):
-        provenance.parsed(tmp_path / "x.py")
+        digests.parsed(tmp_path / "x.py")

@@ -27,7 +27,7 @@ from benchmarks.mutations import (
 from benchmarks.outputs import digest
 from benchmarks.verdicts import judge, judged
 from prdit.config.file import load, load_file
-from prdit.provenance import normalised
+from prdit.digests import normalised
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "benchmarks" / "invalidation.yaml"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from prdit import experiments as plan
+from prdit import experiments
 from prdit.config.file import load_file
 from prdit.config.selections import PAIRWISE, TIMES
 from prdit.generators import weights
@@ -32,12 +32,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("table", plan.tables(CONFIG))
+@pytest.mark.parametrize("table", experiments.tables(CONFIG))
 def test_every_row_has_its_numbers(table: str) -> None:
     frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv")
     selection = CONFIG.selections()[f"tables.{table}"]
     rows = [row.label for row in selection.shown()]
-    rows += [] if table in (TIMES, PAIRWISE) else [plan.FLOOR]
+    rows += [] if table in (TIMES, PAIRWISE) else [experiments.FLOOR]
     assert frame["Row"].tolist() == rows * len(selection.datasets)
     shown = ("FID", "MMD", "copies", "by chance", "seconds per")
     scores = [c for c in frame.columns if c.startswith(shown) and not c.endswith("std")]
@@ -52,7 +52,9 @@ def test_every_row_has_its_numbers(table: str) -> None:
         for c in frame.columns
         if c.startswith(("paper FID", "paper sec")) and not c.endswith("std")
     ]
-    assert frame.loc[(frame["Row"] != plan.FLOOR) & ~too_large, papers].notna().all(axis=None)
+    assert (
+        frame.loc[(frame["Row"] != experiments.FLOOR) & ~too_large, papers].notna().all(axis=None)
+    )
 
 
 @pytest.mark.parametrize("dataset", CONFIG.selections()["tables.table_1"].datasets)
@@ -61,7 +63,7 @@ def test_w_scores_are_there_for_every_row(dataset: str) -> None:
     its = frame[frame["Data set"] == CONFIG.datasets[dataset].label].set_index("Row")
     anchor = CONFIG.selections()["tables.table_1"].anchor
     assert its.loc[anchor, "W-score"] == 1
-    models = its.drop(index=plan.FLOOR)
+    models = its.drop(index=experiments.FLOOR)
     asked = len(CONFIG.selections()["tables.table_1"].critics)
     known = models["critics without a ratio"] < asked  # a distance that is not positive has none
     assert (models.loc[known, "W-score"].astype(float) > 0).all()
@@ -88,7 +90,7 @@ def test_table_11_is_antisymmetric_and_whole_but_for_what_has_no_ratio() -> None
 def test_every_set_has_every_metric() -> None:
     lines = (RESULTS / "tables/all_metrics.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith(("| phantom", "| rad-phantom"))]
-    assert len(rows) == len(plan.scored(CONFIG)) + len(plan.scored_sizes(CONFIG))
+    assert len(rows) == len(experiments.scored(CONFIG)) + len(experiments.scored_sizes(CONFIG))
     assert not [row for row in rows if "nan" in row]
     scores = pd.read_csv(RESULTS / "scores.csv")
     assert np.isfinite(scores.loc[~scores["oom"], "value"]).all()
@@ -191,7 +193,7 @@ def test_tables_9_and_10_tell_the_width_of_each_data_set() -> None:
 
 def test_costs_are_those_of_the_records() -> None:
     costs = pd.read_csv(RESULTS / "costs.csv").set_index(["dataset", "size", "model"])
-    assert len(costs) == len(plan.trained(CONFIG))
+    assert len(costs) == len(experiments.trained(CONFIG))
     record = json.loads((RESULTS / "models/phantom/16/PRDiT-8L/run.json").read_text())
     hours = costs.loc[("phantom", 16, "PRDiT-8L"), "hours"]
     assert hours == pytest.approx(record["seconds"] / 3600)

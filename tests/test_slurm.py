@@ -16,7 +16,7 @@ from cluster import Cluster, Job, install, possible
 from test_workflow import MICRO, STAGE_1, TRAINING
 
 from prdit.cli import main
-from prdit.config.file import laid_over
+from prdit.config.entry import laid_over
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ROOT / "results" / "quickstart"

@@ -10,11 +10,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from prdit import experiments as plan
-from prdit import instructions, shards
+from prdit import experiments, instructions, shards
 from prdit.config.file import load_file
 from prdit.errors import UserError
-from prdit.recipes import SettingsRecipe, TableRecipe
 from prdit.report import costs, critics, scores, settings, tables, verdict
 from prdit.report.latex import in_latex
 from prdit.report.markdown import in_markdown
@@ -33,8 +31,11 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_scores(folder: Path) -> list[Path]:
     """Scores of everything the paper config's tables need: FID (seed + 1) / 1000, MMD 0.2."""
     files = []
-    floors = [plan.Sampled(*one, plan.FLOOR, "-", 0) for one in plan.scored_sizes(PAPER)]
-    sets = [*plan.scored(PAPER), *floors]
+    floors = [
+        experiments.Sampled(*one, experiments.FLOOR, "-", 0)
+        for one in experiments.scored_sizes(PAPER)
+    ]
+    sets = [*experiments.scored(PAPER), *floors]
     for number, one in enumerate(sets):
         card = {"network": NETWORK, "volumes": 1000, "reference": 1000, "cohort": "c"}
         metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2, "fid_train": 0.003}
@@ -44,7 +45,7 @@ def make_scores(folder: Path) -> list[Path]:
         path = folder / f"{number}.json"
         path.write_text(json.dumps({**one._asdict(), "metrics": metrics, "card": card}))
         files.append(path)
-    for one in plan.timed(PAPER):
+    for one in experiments.timed(PAPER):
         about = {key: value for key, value in one._asdict().items() if key != "seed"}
         card = {"device": "a GPU", "precision": "bfloat16"}
         path = folder / f"time-{one.model}.json"
@@ -56,7 +57,7 @@ def make_scores(folder: Path) -> list[Path]:
 def make_critics(folder: Path) -> list[Path]:
     """What all critics found: the model that is first by name twice as far as the other."""
     files = []
-    for number, one in enumerate(plan.pairs(PAPER)):
+    for number, one in enumerate(experiments.pairs(PAPER)):
         told = {"dataset": one.dataset, "size": one.size, "seed": one.seed, "critic": one.critic}
         told["models"] = [[one.model, one.sampler], [one.rival, one.rival_sampler]]
         path = folder / f"critic-{number}.json"
@@ -66,7 +67,7 @@ def make_critics(folder: Path) -> list[Path]:
 
 
 def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
-    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, name))
+    recipe = instructions.table_recipe(PAPER, name)
     paths = {"csv": folder / "t.csv", "markdown": folder / "t.md", "latex": folder / "t.tex"}
     made = {"scores": make_scores(folder), "critics": make_critics(folder)}
     made |= {"records": make_records(folder)}
@@ -77,7 +78,7 @@ def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
 def make_records(folder: Path) -> list[Path]:
     """Every training took an hour, but for those that lacked memory."""
     records = []
-    for dataset, size, model in plan.trained(PAPER):
+    for dataset, size, model in experiments.trained(PAPER):
         path = folder / dataset / str(size) / model / "run.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         told = {"status": "ok", "seconds": 3600.0, "device": "NVIDIA A100"}
@@ -108,7 +109,7 @@ def test_table_1(tmp_path: Path) -> None:
 
 
 def test_data_that_the_paper_has_not_get_no_numbers_of_it(tmp_path: Path) -> None:
-    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
+    recipe = instructions.table_recipe(PAPER, "table_1")
     own = {n: one.model_copy(update={"published": None}) for n, one in recipe.datasets.items()}
     found = scores.gathered(make_scores(tmp_path))
     judged = critics.gathered(make_critics(tmp_path))
@@ -157,7 +158,7 @@ def test_latex_has_every_row(tmp_path: Path) -> None:
 
 
 def test_w_scores_of_another_anchor_do_not_compare(tmp_path: Path) -> None:
-    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
+    recipe = instructions.table_recipe(PAPER, "table_1")
     assert recipe.anchor is not None
     other = recipe.rows[3]
     make_table(tmp_path, "table_1")
@@ -235,8 +236,8 @@ def test_table_11(tmp_path: Path) -> None:
 def test_scores_that_do_not_compare_say_so_in_their_cells(tmp_path: Path) -> None:
     frame = scores.gathered(make_scores(tmp_path))
     frame.loc[frame["model"] == "PRDiT-8L", "volumes"] = 500
-    frame.loc[frame["model"] == plan.FLOOR, "network"] = "another"
-    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_1"))
+    frame.loc[frame["model"] == experiments.FLOOR, "network"] = "another"
+    recipe = instructions.table_recipe(PAPER, "table_1")
     values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
     judged = critics.gathered(make_critics(tmp_path))
     spent = costs.gathered(make_records(tmp_path))
@@ -270,16 +271,16 @@ def test_table_6_is_in_seconds_of_a_device(tmp_path: Path) -> None:
     assert "one device" in text
 
 
-@pytest.mark.parametrize("name", plan.tables(PAPER))
+@pytest.mark.parametrize("name", experiments.tables(PAPER))
 def test_every_row_of_every_table_has_the_papers_number(name: str, tmp_path: Path) -> None:
     frame, _ = make_table(tmp_path, name)
-    rows = frame[frame["Row"] != plan.FLOOR]
+    rows = frame[frame["Row"] != experiments.FLOOR]
     (column, *_) = (c for c in frame.columns if c.startswith("paper ") and not c.endswith("std"))
     assert rows[column].notna().all()
 
 
 def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
-    recipe = TableRecipe.model_validate_json(instructions.table_recipe(PAPER, "table_4"))
+    recipe = instructions.table_recipe(PAPER, "table_4")
     found = scores.gathered(make_scores(tmp_path))
     scores_left = found[found["sampler"] != "k3"]
     with pytest.raises(UserError, match="no score is of k = 3"):
@@ -287,7 +288,7 @@ def test_a_score_that_is_missing_is_no_empty_cell(tmp_path: Path) -> None:
 
 
 def test_nothing_is_scored_twice() -> None:
-    found = plan.scored(PAPER)
+    found = experiments.scored(PAPER)
     # Table 1: 36. Table 2: 4. Table 3: 1 more. Table 4: 3 variants, 3 k. Table 5: 7. Table 8: 1.
     assert len(found) == len(set(found)) == 55
 
@@ -295,19 +296,17 @@ def test_nothing_is_scored_twice() -> None:
 @pytest.mark.parametrize(("size", "jobs"), [("128", 10), ("256", 40)])
 def test_portions_cover_all_samples_once(size: str, jobs: int) -> None:
     extents = [
-        json.loads(instructions.sample_recipe(PAPER, size, "k2", "0", portion))
-        for portion in plan.portions(PAPER, size)
+        instructions.sample_recipe(PAPER, size, "k2", "0", portion)
+        for portion in experiments.portions(PAPER, size)
     ]
     assert len(extents) == jobs
-    numbers = [n for e in extents for n in range(e["first"], e["first"] + e["count"])]
+    numbers = [n for e in extents for n in range(e.first, e.first + e.count)]
     assert numbers == list(range(1000))
 
 
 def test_shards_cover_all_series_once() -> None:
-    extents = [
-        json.loads(shards.raw_recipe(PAPER, "lidc", s)) for s in shards.shards(PAPER, "lidc")
-    ]
-    numbers = [n for e in extents for n in range(e["first"], e["first"] + e["count"])]
+    extents = [shards.raw_recipe(PAPER, "lidc", s) for s in shards.shards(PAPER, "lidc")]
+    numbers = [n for e in extents for n in range(e.first, e.first + e.count)]
     assert numbers == list(range(1018))
     assert len(extents) == 64
 
@@ -320,7 +319,7 @@ def test_published_values_are_those_of_the_paper(shared: Path) -> None:
 
 
 def test_tables_9_and_10_are_the_config(tmp_path: Path) -> None:
-    recipe = SettingsRecipe.model_validate_json(instructions.settings_recipe(PAPER))
+    recipe = instructions.settings_recipe(PAPER)
     paths = {name: tmp_path / f"{name}.md" for name in ("stage_1", "stage_2")}
     settings.run(recipe, published=ROOT / "config" / "published.yaml", **paths)
     local, others = (paths[name].read_text() for name in ("stage_1", "stage_2"))

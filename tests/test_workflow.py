@@ -176,8 +176,8 @@ PAPER_JOBS = {
     # WDM-3D; the refinement on 64^3 (two more). At 256^3: HA-GAN, 3D-LDM (two), WDM-3D, the
     # refinement, and fine-tuned. RAD-ChestCT at 128^3: stage 1, three depths, rivals (four).
     "train": 7 + 4 + 3 + 6 + 8,
-    # In portions of 100, at 256^3 of 25. Table 1: 6 models, 3 seeds, twice; Table 2: 4; Table 3:
-    # 1; Table 4: 3 and 3 k; Table 5: 7; Table 8: 1.
+    # In portions of 100, at 256^3 of 25. Table 1: 6 models, 3 seeds, twice; Table 2: 4; Table 3: 1;
+    # Table 4: 3 and 3 k; Table 5: 7; Table 8: 1.
     "sample": 10 * 50 + 40 * 5,
     "features": 55,
     "score": 55,

@@ -1,7 +1,7 @@
 """The config, typed: the one source of its defaults, checks and JSON schema.
 
-Machine settings (partitions, GPUs, threads, batch per device) are no part of it; they live in
-Snakemake profiles.
+Machine settings (partitions, GPUs, threads, batch per device) are no part of it, but for
+`local_downloads`; they live in Snakemake profiles.
 """
 
 from __future__ import annotations

@@ -18,8 +18,6 @@ SHARED_WITH_STAGE_1 = (
 )
 """A stage 2 has these in common with the Local Denoiser that it keeps."""
 
-"""Where all pairs of rows are compared."""
-
 SHARED_BY_REFINED = ("width", "patch", "stride", "refiner_input")
 """A refined model has these in common with the refined one that it trains on."""
 
@@ -38,15 +36,19 @@ def check(config: Config) -> None:
     for name, model in config.models.items():
         if model.start_from is not None:
             _known(f"models.{name}.start_from", model.start_from, config.models)
-    for dataset in ["", *config.datasets]:
-        there = _on(config, dataset)
+        for dataset in model.per_dataset:
+            _known(f"models.{name}.per_dataset", dataset, config.datasets)
+    on = {dataset: config.on(dataset) for dataset in config.datasets}
+    for there in (config, *on.values()):
         for name in there.models:
             _check_chain(there, name)
     for where, selection in config.selections().items():
-        _check_selection(config, where, selection)
-    for name, figure in (("figure_6", config.figures.figure_6), ("figure_15", _branches(config))):
-        if figure is not None:
-            _check_real(config, f"figures.{name}", figure)
+        _check_selection(config, on, where, selection)
+    if config.figures.figure_15 is not None:
+        _check_branches(config, config.figures.figure_15)
+        _check_real(config, "figures.figure_15", config.figures.figure_15)
+    if config.figures.figure_6 is not None:
+        _check_real(config, "figures.figure_6", config.figures.figure_6)
 
 
 def _check_real(config: Config, where: str, figure: RealShown) -> None:
@@ -55,30 +57,19 @@ def _check_real(config: Config, where: str, figure: RealShown) -> None:
         _check_pools(where, figure.size, dataset, config.datasets[dataset].grid.size)
 
 
-def _branches(config: Config) -> BranchesShown | None:
-    """Figure 15, whose model has both branches."""
-    figure = config.figures.figure_15
-    if figure is not None:
-        _known("figures.figure_15.model", figure.model, config.models)
-        _known("figures.figure_15.sampler", figure.sampler, config.samplers)
-        _check_tiles(config, "figures.figure_15", figure.size, figure.model)
-        model: Any = config.models[figure.model]
-        if model.generator != "prdit" or model.depth == 0 or not model.local:
-            raise ValueError(
-                f"figures.figure_15.model: {figure.model} has not both branches; name a PRDiT with"
-                " depth > 0 and a stage 1"
-            )
-        if config.samplers[figure.sampler].kind == "own":
-            raise ValueError("figures.figure_15.sampler: name one of another kind than own")
-    return figure
-
-
-def _on(config: Config, dataset: str) -> Config:
-    """The config as it is on a data set, or as it is written."""
-    for name, model in config.models.items():
-        for other in model.per_dataset:
-            _known(f"models.{name}.per_dataset", other, config.datasets)
-    return config.on(dataset)
+def _check_branches(config: Config, figure: BranchesShown) -> None:
+    """The model of Figure 15 has both branches."""
+    _known("figures.figure_15.model", figure.model, config.models)
+    _known("figures.figure_15.sampler", figure.sampler, config.samplers)
+    _check_tiles(config, "figures.figure_15", figure.size, figure.model)
+    model: Any = config.models[figure.model]
+    if model.generator != "prdit" or model.depth == 0 or not model.local:
+        raise ValueError(
+            f"figures.figure_15.model: {figure.model} has not both branches; name a PRDiT with"
+            " depth > 0 and a stage 1"
+        )
+    if config.samplers[figure.sampler].kind == "own":
+        raise ValueError("figures.figure_15.sampler: name one of another kind than own")
 
 
 def check_model(config: Config, name: str, size: int) -> None:
@@ -145,7 +136,9 @@ def _check_same(name: str, model: Any, start: Any, keys: Iterable[str], reason: 
             )
 
 
-def _check_selection(config: Config, where: str, selection: Selection) -> None:
+def _check_selection(
+    config: Config, on: Mapping[str, Config], where: str, selection: Selection
+) -> None:
     for dataset in selection.datasets:
         _known(f"{where}.datasets", dataset, config.datasets)
     _known(f"{where}.sampler", selection.sampler, config.samplers)
@@ -167,9 +160,8 @@ def _check_selection(config: Config, where: str, selection: Selection) -> None:
         _known(f"{where}.rows.{row.label}.sampler", row.sampler, config.samplers)
         for dataset in selection.datasets:
             _check_pools(where, row.size, dataset, config.datasets[dataset].grid.size)
-            there = config.on(dataset)
-            _check_tiles(there, where, row.size, row.model)
-            _check_steps(there, where, row)
+            _check_tiles(on[dataset], where, row.size, row.model)
+            _check_steps(on[dataset], where, row)
 
 
 def _check_critic(where: str, selection: Selection) -> None:

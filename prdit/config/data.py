@@ -81,7 +81,9 @@ class Patients(Entry):
     """A CSV that tells whose scan is whose."""
 
     file: str
-    scan: str = Field("scan", description="Column with the SeriesInstanceUID or name of file.")
+    scan: str = Field(
+        "scan", description="Column with SeriesInstanceUID, path in the folder, or name of file."
+    )
     patient: str = Field("patient", description="Column with the patient.")
 
 

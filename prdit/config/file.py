@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from prdit.config import Config
 from prdit.config.checks import suggest
+from prdit.config.entry import laid_over
 from prdit.errors import UserError
 
 
@@ -42,15 +43,6 @@ def load_file(*paths: Path, **changes: Any) -> Config:
             raise UserError(f"the config {path} is empty or no mapping of keys to values")
         merged = laid_over(merged, raw)
     return load(laid_over(merged, changes))
-
-
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping over another, mappings within them too, as Snakemake does."""
-    both = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
-            both[key] = laid_over(below[key], above[key])
-    return both
 
 
 def _without_nothing(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from prdit.config.entry import Entry, Name
+from prdit.config.entry import Entry, Name, laid_over
 from prdit.config.rivals import HAGAN, LDM3D, VQGAN, WDM3D, Own
 from prdit.config.training import Trained
 
@@ -27,7 +27,6 @@ class Patched(Trained):
     stride: int = Field(8, ge=1, description="Edge s of the patches that are written.")
 
     def misfit(self, name: str, size: int) -> str | None:
-        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
         if size % self.stride:
             below = size - size % self.stride
             near = " or ".join(str(n) for n in (below, below + self.stride) if n > 0)
@@ -135,6 +134,7 @@ Model = Annotated[
     | Annotated[Own, Tag("own")],
     Discriminator(_generator),
 ]
+MODEL = TypeAdapter[Model](Model)
 
 
 FIXED = ("generator", "start_from", "weights", "sha256", "per_dataset")
@@ -149,24 +149,13 @@ def on_dataset(model: Model, dataset: str) -> Model:
             raise ValueError(f"{key} is the same on all data sets; name another model instead")
     if not changes:
         return model.model_copy(update={"per_dataset": {}})
-    told = _merged(model.model_dump(exclude_unset=True, exclude={"per_dataset"}), changes)
+    told = laid_over(model.model_dump(exclude_unset=True, exclude={"per_dataset"}), changes)
     try:
-        return TypeAdapter[Model](Model).validate_python(told)
+        return MODEL.validate_python(told)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"][1:]))
         raise ValueError(f"{where}: {first['msg']}") from None
-
-
-def _merged(told: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Changes laid over, mappings within them too."""
-    over = {
-        key: _merged(told[key], value)
-        if isinstance(value, dict) and isinstance(told.get(key), dict)
-        else value
-        for key, value in changes.items()
-    }
-    return {**told, **over}
 
 
 class Sampler(Entry):

@@ -25,7 +25,6 @@ class WDM3D(Trained):
     timesteps: int = Field(1000, ge=2, description="T.")
 
     def misfit(self, name: str, size: int) -> str | None:
-        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
         unit = 2 ** len(self.multiples)
         if size % unit:
             return f"is no multiple of {unit}, which the levels of models.{name} need"
@@ -42,7 +41,6 @@ class HAGAN(Trained):
     discriminator_rate: float = Field(4e-4, gt=0, description="Learning rate of it.")
 
     def misfit(self, name: str, size: int) -> str | None:
-        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
         if size not in (16, 32, 64, 128, 256):
             return f"is none of 16, 32, 64, 128 and 256, which models.{name} can make"
         return None
@@ -70,7 +68,6 @@ class VQGAN(Trained):
         return self
 
     def misfit(self, name: str, size: int) -> str | None:
-        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
         unit = 2 ** (self.levels + 1)
         if size % unit:
             return f"is no multiple of {unit}, which the levels of models.{name} need"
@@ -88,12 +85,8 @@ class LDM3D(Trained):
     )
     timesteps: int = Field(300, ge=2, description="T.")
 
-    def misfit(self, name: str, size: int) -> str | None:  # noqa: ARG002
-        """None: it hangs on its VQ-GAN."""
-        return None
-
     def misfit_on(self, name: str, size: int, base: VQGAN) -> str | None:
-        """Why volumes of an edge cannot be made, after "size is ..."; None if they can."""
+        """As `misfit`, given the VQ-GAN that it builds on."""
         unit = 2 ** (base.levels + len(self.multiples) - 1)
         if size % unit:
             return f"is no multiple of {unit}, which models.{name}.multiples and its VQ-GAN need"
@@ -118,10 +111,6 @@ class Own(Trained):
                 f" there are {', '.join(known())}"
             )
         return raw
-
-    def misfit(self, name: str, size: int) -> None:  # noqa: ARG002
-        """None: what fits is the module's affair."""
-        return
 
 
 def known() -> list[str]:

@@ -60,6 +60,10 @@ class Trained(Entry):
             raise ValueError("sha256 is that of a file of weights: name the file too")
         return self
 
+    def misfit(self, name: str, size: int) -> str | None:  # noqa: ARG002
+        """Why volumes of an edge cannot be made, in words after its number; None if they can."""
+        return None
+
 
 class Critic(Entry):
     """A WGAN-GP critic of the W-score (A.9.3)."""

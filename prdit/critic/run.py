@@ -51,8 +51,8 @@ def run(
         time_limit: minutes by which the run has to have ended; it saves and exits with 75 before.
         save_every: seconds between states.
     """
-    about = {"dataset": recipe.dataset, "size": recipe.size, "seed": recipe.seed}
-    about |= {"models": recipe.models, "critic": recipe.critic.training.seed}
+    about = {key: getattr(recipe, key) for key in ("dataset", "size", "seed", "models")}
+    about["critic"] = recipe.critic.training.seed
     if not (first and second):
         raise UserError("a critic needs the cards of two models' samples")
     if any("oom" in read_json(card) for card in (*first, *second)):
@@ -73,16 +73,23 @@ def run(
     }
     group = join(1)
     states = States(score.with_suffix("") / "states", identity, group.say)
-    critic, training = Critic(recipe.critic, recipe.size), recipe.critic.training
-    critic.network.to(group.device)
-    parts = [Pairs(store, generated, part, group.device) for part in ("train", "held-out")]
-    with Stop(time_limit, None) as stop:
-        state = to_its_end(
-            critic, training, parts[0], parts[1], states, Conditions(group, batch, stop, save_every)
-        )
+    with Stop(time_limit) as stop:
+        how = Conditions(group, batch, stop, save_every)
+        critic = trained(recipe, store, generated, states, how)
+    write_json(score, {**about, **distances(critic, store, generated, group, batch)})
+
+
+def trained(
+    recipe: CriticRecipe, real: Store, generated: list[Store], states: States, how: Conditions
+) -> Critic:
+    """A critic with its averaged weights, from wherever `states` has got to."""
+    critic, device = Critic(recipe.critic, recipe.size), how.group.device
+    critic.network.to(device)
+    feed, held_out = (Pairs(real, generated, part, device) for part in ("train", "held-out"))
+    state = to_its_end(critic, recipe.critic.training, feed, held_out, states, how)
     states.finish()
     critic.network.load_state_dict(state.average.state())
-    write_json(score, {**about, **distances(critic, store, generated, group, batch)})
+    return critic
 
 
 @torch.inference_mode()

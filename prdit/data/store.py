@@ -23,7 +23,7 @@ FULL = 32767
 
 @dataclass(frozen=True)
 class Store:
-    """Volumes in order of SeriesInstanceUID."""
+    """Volumes in order of their ids."""
 
     quantised: np.ndarray
     """int16 [N, S, S, S]; [-32767, 32767] stands for [-1, 1]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import torch
 from prdit.errors import OutOfMemory
 from prdit.files import write_json
 from prdit.generators import weights as weights_file
-from prdit.machine.device import chosen_device
+from prdit.machine.device import chosen_device, device_name
 from prdit.machine.memory import asked_for, peak_gib
 from prdit.machine.rate import synchronise
 from prdit.recipes import TimeRecipe
@@ -26,9 +25,8 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
     torch.set_num_threads(threads)
     device = chosen_device()
     cuda = device.type == "cuda"
-    cpu = f"{platform.processor() or platform.machine()} CPU, {threads} threads"
     card = {
-        "device": torch.cuda.get_device_name() if cuda else cpu,
+        "device": device_name(device) + ("" if cuda else f" CPU, {threads} threads"),
         "precision": recipe.sampler.precision if cuda else "float32",
         "torch": torch.__version__,
     }
@@ -45,7 +43,7 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
             seconds.append(time.perf_counter() - started)
         card["memory_gib"] = f"{peak_gib(device):.3f}"
     except (OutOfMemory, RuntimeError, MemoryError) as error:
-        asked = error.asked if isinstance(error, OutOfMemory) else asked_for(error)
+        asked = asked_for(error)
         if asked is None:
             raise
         card["oom"], seconds = asked, []

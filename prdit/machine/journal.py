@@ -18,7 +18,7 @@ from prdit.machine.memory import peak_gib
 from prdit.machine.processes import Processes
 from prdit.machine.rate import matrix_rate
 
-Entry = dict[str, Any]
+Line = dict[str, Any]
 
 
 class Journal:
@@ -65,7 +65,7 @@ class Journal:
         """Spent on this training by all processes in all attempts."""
         return self.spent + (time.perf_counter() - self.started) * self.processes.count
 
-    def __call__(self, volumes: int, told: Entry) -> None:
+    def __call__(self, volumes: int, told: Line) -> None:
         """Report what is `told` at a number of volumes seen."""
         now = time.perf_counter()
         speed = (volumes - self.volumes) / (now - self.since)
@@ -96,7 +96,7 @@ def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def read(path: Path) -> list[Entry]:
+def read(path: Path) -> list[Line]:
     """The entries of a journal; a line that a crash cut short is passed over."""
     found = []
     with suppress(OSError):

@@ -7,6 +7,8 @@ import resource
 
 import torch
 
+from prdit.errors import OutOfMemory
+
 GIB = 2**30
 CUDA_SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """How libraries on a GPU, and memory pinned for it, say it otherwise."""
@@ -17,6 +19,8 @@ def asked_for(error: BaseException) -> str | None:
 
     CUDA has a class of its own; on a CPU, torch raises a RuntimeError that only its text tells.
     """
+    if isinstance(error, OutOfMemory):
+        return error.asked
     if isinstance(error, torch.OutOfMemoryError):
         found = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", str(error))
         return found[1] if found else "more than the GPU has"

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from prdit.errors import UserError
-from prdit.machine.device import has_gpu
+from prdit.machine.device import chosen_device
 
 PR_SET_PDEATHSIG = 1
 
@@ -82,7 +82,8 @@ def join(count: int) -> Processes:
     The first call replaces the process by torchrun, which starts the same command `count` times
     and ends all of them once one fails.
     """
-    cuda = has_gpu()
+    device = chosen_device()
+    cuda = device.type == "cuda"
     if count > 1 and cuda and count > torch.cuda.device_count():
         raise UserError(f"{count} processes need a GPU each; there are {torch.cuda.device_count()}")
     if count > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
@@ -92,11 +93,11 @@ def join(count: int) -> Processes:
         words = [sys.executable, "-m", *torchrun, "--module", "prdit", *sys.argv[1:]]
         os.execv(sys.executable, words)
     if count == 1:
-        return Processes(torch.device("cuda" if cuda else "cpu"))
+        return Processes(device)
     rank = int(os.environ["LOCAL_RANK"])
     with suppress(OSError, AttributeError):  # Linux: end with torchrun, even if it is killed
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if cuda:
         torch.cuda.set_device(rank)
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    return Processes(torch.device("cuda", rank) if cuda else torch.device("cpu"), rank, count)
+    return Processes(torch.device("cuda", rank) if cuda else device, rank, count)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from prdit.config import Config, ImagingDataCommons, Phantom, Zenodo
 from prdit.experiments import REPEATS
-from prdit.files import read_csv
 from prdit.instructions import train_recipe
 from prdit.plan import operations, spent
 from prdit.plan.dry_run import Job
 from prdit.plan.spent import Spent
-from prdit.shards import MANIFEST, extent, scan_count
+from prdit.shards import extent, manifest, scan_count
 
 PEAK = {"bfloat16": 312e12, "tf32": 156e12, "float32": 19.5e12}
 """Operations a second of an A100, as NVIDIA states them, without sparsity."""
@@ -48,9 +47,8 @@ class Estimates:
         self.config, self.share = config, share
         self.results = Path("results", config.name)
         self.on = cache(config.on)
-        self.recipe = cache(lambda *one: train_recipe(config, *one))
+        self.recipe = cache(lambda *one: train_recipe(config, *one).model_dump_json())
         self.cpu_seconds = cache(lambda rule: spent.cpu_seconds(self.results, rule))
-        self.manifest = cache(lambda path: read_csv(Path(path), MANIFEST))
 
     def cost(self, job: Job) -> Cost:
         """Of a job that would run. A GPU keeps one core busy beside it."""
@@ -155,7 +153,7 @@ class Estimates:
     def _raw_bytes(self, job: Job) -> float:
         source, part = self.config.datasets[job.wildcards["dataset"]].source, self._shard(job)
         if isinstance(source, ImagingDataCommons):
-            rows = self.manifest(source.manifest)[part["first"] :][: part["count"]]
+            rows = manifest(source.manifest)[part["first"] :][: part["count"]]
             return float(sum(int(row["bytes"]) for row in rows))
         if isinstance(source, Zenodo):
             return part["count"] * ZENODO_BYTES

@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
 from prdit.config import Critic, Model, Sampler
 from prdit.critic.wgan import Critic as CriticNetwork
-from prdit.generators.base import Generator, Losses, build
+from prdit.generators.base import Generator, build
 from prdit.generators.describe import describe
 from prdit.generators.diffusion import DiffusionGenerator
+from prdit.machine.rate import flop_per_volume
 from prdit.metrics.features import resnet_3d
 from prdit.recipes import TrainRecipe
 
@@ -35,8 +34,11 @@ def training(recipe: str, start: str | None) -> int:
     size, generator = TrainRecipe.model_validate_json(recipe).size, empty(recipe)
     if start is not None:
         generator.start_from(empty(start))
+    generator.optimizers()
+    number = torch.zeros(1, dtype=torch.int64, device=META)
     try:
-        return of_step(generator, torch.empty(1, 1, size, size, size, device=META))
+        volume = torch.empty(1, 1, size, size, size, device=META)
+        return int(flop_per_volume(generator.step, volume, number))
     except RuntimeError:  # it looks at a value, and there are none: HA-GAN, where its slabs begin
         return forward(recipe) * (1 + BACKWARD)
 
@@ -83,23 +85,6 @@ def forward(recipe: str) -> int:
         return describe(_silent(told.model), told.size, told.base)[-1].flop or 0
     except RuntimeError:
         return 0
-
-
-def of_step(trained: Generator, volumes: Tensor) -> int:
-    """Of one training step on `volumes`, forward and backward."""
-    numbers = torch.zeros(len(volumes), dtype=torch.int64, device=META)
-
-    def update(optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:  # noqa: ARG001
-        found = losses(volumes, numbers)
-        found["loss"].backward()
-        return {name: value.detach() for name, value in found.items()} | {
-            "gradient": torch.zeros((), device=META)
-        }
-
-    trained.optimizers()
-    with FlopCounterMode(display=False) as counter:
-        trained.step(update)
-    return counter.get_total_flops()
 
 
 @cache

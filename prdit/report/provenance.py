@@ -34,7 +34,7 @@ def run(
             with conda is in the environment `report`; `environments` has the files of all.
     """
     found = {
-        "name": recipe.name,
+        "name": recipe.config["name"],
         "prdit": __version__,
         "commit": commit(),
         "config": recipe.config,
@@ -43,7 +43,7 @@ def run(
         "machine": {"python": platform.python_version(), "platform": platform.platform()},
         "packages": dict(sorted((one.name, one.version) for one in distributions())),
         "environments": {path.stem: path.read_text() for path in sorted(Path("envs").glob("*"))},
-        "jobs": jobs(Path("results", recipe.name)),
+        "jobs": jobs(Path("results", recipe.config["name"])),
     }
     write_json(made, found)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prdit.data.store import Store
 from prdit.errors import Interrupted, UserError
-from prdit.machine.journal import Entry, read
+from prdit.machine.journal import Line, read
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
 from prdit.training.attempt import Conditions, starting_point, trained
@@ -103,7 +103,7 @@ def unproven(
     return f"at step {differing[0]} its loss was {its}, by the present code it is {mine}"
 
 
-def same(mine: Entry, its: Entry) -> bool:
+def same(mine: Line, its: Line) -> bool:
     """Whether two entries have the same losses."""
     told = [name for name in ("loss", "gradient") if name in mine]
     return all(math.isclose(mine[n], its.get(n, math.nan), rel_tol=SAME) for n in told)

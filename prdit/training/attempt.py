@@ -9,7 +9,6 @@ import torch
 
 from prdit.config import Training
 from prdit.data.store import Store
-from prdit.errors import UserError
 from prdit.generators import weights as weights_file
 from prdit.generators.base import Generator, Trainable, build
 from prdit.generators.precision import precision
@@ -63,9 +62,9 @@ def to_its_end(
 ) -> State:
     """The state at the end of a training of `generator`, whose network lies on the device."""
     group = how.group
+    state = State(generator, training)
     with precision(training.precision, group.device)():
         flop = count_flop(generator, feed)
-    state = State(generator, training)
     if group.first:
         states.open()
     states.resume(state)
@@ -101,18 +100,12 @@ def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processe
     if start_from is not None:
         raw = getattr(recipe.model, "start_weights", "ema") == "raw"
         generator.start_from(weights_file.load(start_from, raw=raw)[0])
-    if recipe.model.training.batch < group.count:
-        raise UserError(
-            f"{group.count} processes cannot share a batch of {recipe.model.training.batch};"
-            " start fewer"
-        )
     generator.network.to(group.device)
     return generator
 
 
 def count_flop(generator: Trainable, feed: Volumes) -> float:
     """FLOP of a training step per volume, counted on the first volume."""
-    generator.optimizers()
     first = torch.zeros(1, dtype=torch.int64)
     before = [(buffer, buffer.clone()) for buffer in generator.network.buffers()]
     found = flop_per_volume(generator.step, feed(first), first.to(feed.device))

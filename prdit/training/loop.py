@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from prdit.config import Training
 from prdit.diffusion.noise import permutation
 from prdit.errors import Interrupted, UserError
 from prdit.generators.base import Trainable
@@ -24,9 +24,6 @@ from prdit.training.state import State
 from prdit.training.states import States
 from prdit.training.update import Updates
 from prdit.training.validation import validate
-
-if TYPE_CHECKING:
-    from prdit.config import Training
 
 LINES = 50
 """Reports of a training, apart from its first few steps."""
@@ -62,27 +59,20 @@ def train(
     generator.network.train()
     for step in range(state.volumes // training.batch, steps):
         set_rate(state, rate(step, steps, training))
-        numbers = processes.share(batch(step, training))
-        following = processes.share(batch(step + 1, training))
-        chosen, upcoming = (order(i, len(feed), training.seed) for i in (numbers, following))
-        updates.batch(
-            feed(chosen, upcoming), numbers.to(feed.device, non_blocking=True), training.batch
-        )
-        told = generator.step(updates)
-        if not isinstance(told, dict) or "loss" not in told:
-            raise UserError('a step of a generator must give what to report, "loss" among it')
-        tally.add(told)
+        give(updates, feed, step, training)
+        tally.add(generator.step(updates))
         state.average.update()
-        state.volumes = (step + 1) * training.batch
+        done = step + 1
+        state.volumes = done * training.batch
         asked, due = processes.any(stop.asked(), clock.due())
         if asked:
             stop.heeded()
-        saves, tells = asked or due or step + 1 == steps, reported(step + 1, steps)
-        if saves or tells or (step + 1) % training.max_skipped == 0:
+        saves, tells = asked or due or done == steps, reported(done, steps)
+        if saves or tells or done % training.max_skipped == 0:
             state.skipped += tally.check(training.max_skipped, state.volumes)
         if tells:
-            seen = validate(generator, held_out, updates) if looked_at(step + 1, steps) else {}
-            means = {"step": step + 1, **tally.means(), **seen}
+            seen = validate(generator, held_out, updates) if looked_at(done, steps) else {}
+            means = {"step": done, **tally.means(), **seen}
             journal(state.volumes, {**means, "skipped_steps": state.skipped})
         if saves:
             state.seconds = journal.seconds
@@ -90,12 +80,20 @@ def train(
                 states.save(state)
             processes.wait()
             clock.reset()
-        if asked and step + 1 < steps:
+        if asked and done < steps:
             raise Interrupted(
                 f"stopped by {stop.reason or 'a signal to another process'} at"
                 f" {state.volumes:,} of {training.volumes:,} volumes; the state is saved, the same"
                 " command goes on from it"
             )
+
+
+def give(updates: Updates, feed: Volumes, step: int, training: Training) -> None:
+    """Give `updates` this process's part of a step's batch; that of the next is read meanwhile."""
+    here, following = (updates.processes.share(batch(s, training)) for s in (step, step + 1))
+    chosen, upcoming = (order(i, len(feed), training.seed) for i in (here, following))
+    numbers = here.to(feed.device, non_blocking=True)
+    updates.batch(feed(chosen, upcoming), numbers, training.batch)
 
 
 def batch(step: int, training: Training) -> Tensor:
@@ -162,6 +160,8 @@ class Tally:
 
     def add(self, losses: dict[str, Tensor]) -> None:
         """Count one step; where a loss is not finite, as skipped."""
+        if not isinstance(losses, dict) or "loss" not in losses:
+            raise UserError('a step of a generator must give what to report, "loss" among it')
         values = torch.stack([value.float() for value in losses.values()])
         finite = values.isfinite().all()
         if self.sums is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from prdit.files import atomic, sha256, write_json
 from prdit.generators import weights as weights_file
 from prdit.generators.base import Generator
 from prdit.machine import memory
+from prdit.machine.device import device_name
 from prdit.machine.processes import Processes, join
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
@@ -70,14 +70,14 @@ def run(
     group = join(processes)
     torch.set_num_threads(max(1, threads // group.count))
     store = open_store(volumes)
+    used = {"perceptual": {path.name: sha256(path) for path in perceptual}} if perceptual else {}
     identity = {
         "recipe": recipe.model_dump(mode="json"),
         "code": code,
         "data": store.fingerprint(),
         "start_from": None if start_from is None else sha256(start_from),
+        **used,
     }
-    if perceptual:
-        identity["perceptual"] = {path.name: sha256(path) for path in perceptual}
     states = States(weights.parent / "states", identity, group.say)
     try:
         with Stop(time_limit, GRACE_S if group.count > 1 else None) as stop:
@@ -87,30 +87,21 @@ def run(
             generator, state = trained(recipe, store, start_from, states, how)
         told = result(generator, state, store)
         if group.first:
-            about = volumes_of(store)
             raw = generator.network.state_dict()
-            weights_file.save(weights, state.average.state(), raw, recipe, about)
+            weights_file.save(weights, state.average.state(), raw, recipe, volumes_of(store))
             states.finish()
     except (RuntimeError, MemoryError, OutOfMemory) as error:
-        asked = error.asked if isinstance(error, OutOfMemory) else memory.asked_for(error)
-        if asked is None:
-            raise
-        if states.reached:
-            raise UserError(
-                f"out of memory ({asked}) in a training that had got to {states.reached:,} volumes:"
-                " something else takes it; the state is kept, run the same command again"
-            ) from None
-        told = {"status": "oom", "asked_for": asked}
+        told = too_large(error, states)
         if group.first:
-            weights_file.save_nothing(weights, recipe, asked)
+            weights_file.save_nothing(weights, recipe, told["asked_for"])
     if group.first:
         told |= {
             "sha256": sha256(weights),
             "cohort": store.cohort,
             "key": states.key,
-            **{key: identity[key] for key in ("perceptual",) if key in identity},
+            **used,
             **states.adopted(),
-            **machine(group),
+            **ran_on(group),
         }
         copy_or_empty(states.folder / LOG, history)
         write_json(record, told)
@@ -130,6 +121,23 @@ def result(generator: Generator, state: State, store: Store) -> dict[str, Any]:
     }
 
 
+def too_large(error: Exception, states: States) -> dict[str, Any]:
+    """What there is to say of a model that memory does not suffice for; raises any other error.
+
+    Raises:
+        UserError: it did suffice, in an earlier attempt.
+    """
+    asked = memory.asked_for(error)
+    if asked is None:
+        raise error
+    if states.reached:
+        raise UserError(
+            f"out of memory ({asked}) in a training that had got to {states.reached:,} volumes:"
+            " something else takes it; the state is kept, run the same command again"
+        ) from None
+    return {"status": "oom", "asked_for": asked}
+
+
 def volumes_of(store: Store) -> dict[str, Any]:
     """What there is to say of the volumes that a generator makes."""
     return {
@@ -140,12 +148,10 @@ def volumes_of(store: Store) -> dict[str, Any]:
     }
 
 
-def machine(group: Processes) -> dict[str, Any]:
+def ran_on(group: Processes) -> dict[str, Any]:
     """What a training ran on."""
-    cuda = group.device.type == "cuda"
-    cpu = platform.processor() or platform.machine()
     return {
-        "device": torch.cuda.get_device_name() if cuda else cpu,
+        "device": device_name(group.device),
         "processes": group.count,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -34,8 +34,7 @@ class State:
         found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         names = zip(self.average.names, self.average.averages, strict=True)
         found |= {f"average.{name}": value for name, value in names}
-        for name, values, key in self._moments():
-            found[f"{name}.{key}"] = values[key]
+        found |= dict(self._moments())
         for name in ("volumes", "skipped", "seconds"):
             found[name] = torch.tensor(getattr(self, name), dtype=torch.float64)
         return {name: value.detach().cpu().contiguous() for name, value in found.items()}
@@ -56,11 +55,11 @@ class State:
         self.volumes, self.skipped = int(tensors["volumes"]), int(tensors["skipped"])
         self.seconds = float(tensors["seconds"])
 
-    def _moments(self) -> Iterator[tuple[str, dict[str, Tensor], str]]:
+    def _moments(self) -> Iterator[tuple[str, Tensor]]:
         for number, optimizer in enumerate(self.optimizers):
             for parameter, values in optimizer.state_dict()["state"].items():
-                for key in values:
-                    yield f"optimizer.{number}.{parameter}", values, key
+                for key, value in values.items():
+                    yield f"optimizer.{number}.{parameter}.{key}", value
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

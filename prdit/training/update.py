@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
+from prdit.config import Training
 from prdit.errors import OutOfMemory, UserError
 from prdit.generators.base import Losses
 from prdit.generators.precision import precision
 from prdit.machine.memory import asked_for
 from prdit.machine.processes import Processes
-
-if TYPE_CHECKING:
-    from prdit.config import Training
 
 
 class Updates:

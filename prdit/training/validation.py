@@ -9,7 +9,7 @@ from prdit.training.feed import Volumes
 from prdit.training.update import Updates
 
 MOST = 64
-"""Held-out volumes that are looked at, at most: the first by SeriesInstanceUID."""
+"""Held-out volumes that are looked at, at most: the first by id."""
 
 
 @torch.no_grad()

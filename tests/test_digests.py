@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prdit import provenance
+from prdit import digests
 from prdit.cli import STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def digest(source: str, tmp_path: Path, name: str) -> str:
     path = tmp_path / f"{name}.py"
     path.write_text(source)
-    return provenance.normalised(path)
+    return digests.normalised(path)
 
 
 def test_comments_docstrings_and_formatting_change_nothing(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_comments_docstrings_and_formatting_change_nothing(tmp_path: Path) -> No
 
 
 def closure(step: str, *generators: str) -> set[str]:
-    return provenance.closure((STEPS[step], *(f"prdit.generators.{g}" for g in generators)))
+    return digests.closure((STEPS[step], *(f"prdit.generators.{g}" for g in generators)))
 
 
 def test_a_training_depends_on_its_model_and_on_no_metric() -> None:
@@ -49,7 +49,7 @@ def test_a_metric_depends_on_no_model() -> None:
 
 @pytest.mark.parametrize("step", sorted(STEPS))
 def test_every_step_has_a_digest(step: str) -> None:
-    assert len(provenance.code_digest(STEPS[step])) == 16
+    assert len(digests.code_digest(STEPS[step])) == 16
 
 
 WALLS = {
@@ -75,7 +75,7 @@ def test_rooms_open_only_where_they_should(room: str) -> None:
     import ast
 
     for path in (ROOT / "prdit" / room).glob("*.py"):
-        for name in provenance.imports(ast.parse(path.read_text())):
+        for name in digests.imports(ast.parse(path.read_text())):
             assert name.startswith(WALLS[room]), f"{path.name} imports {name}"
 
 
@@ -85,7 +85,7 @@ def test_the_loop_knows_no_architecture() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["prdit.cli", "prdit.config.file", "prdit.instructions", "prdit.provenance", "prdit.data.own"],
+    ["prdit.cli", "prdit.config.file", "prdit.instructions", "prdit.digests", "prdit.data.own"],
 )
 def test_planning_and_data_jobs_never_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
