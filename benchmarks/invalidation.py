@@ -71,14 +71,15 @@ def files_of(base: Path) -> tuple[list[str], list[str]]:
     of the modules that Snakemake and these steps import."""
     verbs = set(re.findall(r"python -m prdit ([\w-]+)", asked(base, "-n", "-F", "-p")))
     used = {model.generator for model in load_file(base / CONFIG).models.values()}
-    steps = [*(STEPS[verb] for verb in verbs), *(f"prdit.generators.{one}" for one in used)]
-    code = f"import sys, prdit.cli, prdit.instructions, {', '.join(steps)}; print(*sys.modules)"
+    generators = [f"prdit.generators.{one}" for one in used]
+    steps = ", ".join([*(STEPS[verb] for verb in verbs), *generators])
+    code = f"import sys, prdit.cli, prdit.instructions, {steps}; print(*sys.modules)"
     words = [sys.executable, "-B", "-c", code]
     done = subprocess.run(words, cwd=base, capture_output=True, text=True, check=True)
     loaded = {one for one in done.stdout.split() if one.startswith("prdit.")}
-    within = closure(tuple(steps))
+    within = set[str]().union(*(closure(STEPS[verb], *generators) for verb in verbs))
     files = [path.relative_to(base).as_posix() for path in sorted((base / "prdit").rglob("*.py"))]
-    covered = closure(tuple(STEPS.values()))
+    covered = set[str]().union(*map(closure, STEPS.values()))
     around = [one for one in files if dotted(one) in loaded - within - covered]
     return [one for one in files if dotted(one) in within], around
 

@@ -108,7 +108,7 @@ lines, each of which can be repeated by hand:
 {steps}
 
 exit status: 0; 2 after one sentence on what you can mend; 75 where the same command goes on;
-130 after Ctrl-C. `python -m prdit VERB --help` tells a verb's options; docs/ and README.md tell the rest."""
+130 after Ctrl-C. `python -m prdit VERB --help` tells a verb's options, docs/ the rest."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,11 +1,16 @@
-"""Which code a result depends on: a digest that edits of comments and formatting leave alone."""
+"""Which code a result depends on: a digest of the definitions that its step can reach.
+
+Comments, docstrings and formatting change nothing, nor does what other steps alone use of a module.
+"""
 
 from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from prdit.errors import UserError
 
@@ -13,18 +18,33 @@ PACKAGE = Path(__file__).parent
 SCIENCE = ("models", "diffusion", "generators", "training", "metrics", "critic", "data", "report")
 """Folders that count. What lies beside them (command line, config, files) hands data over; it
 takes no part in what is computed."""
+LOOSE = ""
+"""Name of a module's statements that define nothing: they run whenever it is imported."""
+
+
+class Name(NamedTuple):
+    """Something that a science module defines; of no name: all of it."""
+
+    module: str
+    name: str | None
 
 
 @cache
-def code_digest(*modules: str) -> str:
-    """Digest of modules and of all they import inside the science folders.
+def code_digest(step: str, *generators: str) -> str:
+    """Digest of what a step's `run` can reach in the science folders, and of whole generators.
 
     Args:
-        modules: dotted names, such as "prdit.training.run".
+        step: module of a step, such as "prdit.training.run".
+        generators: modules that the config names, such as "prdit.generators.prdit".
+
+    Raises:
+        UserError: one of the modules is no Python.
     """
     digest = hashlib.sha256()
-    for module in sorted(closure(modules)):
-        digest.update(f"{module}\n{normalised(source(module))}\n".encode())
+    for module, names in sorted(closure(step, *generators).items()):
+        for name, node in definitions(module):
+            if name in names:
+                digest.update(f"{module}\n{ast.unparse(node)}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -36,62 +56,128 @@ def files_digest(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def closure(modules: tuple[str, ...]) -> set[str]:
-    """The modules and, transitively, what they import from the science folders."""
-    found: set[str] = set()
-    waiting = list(modules)
+def closure(step: str, *generators: str) -> dict[str, set[str]]:
+    """Science modules, and what of each a step and generators can reach."""
+    found: dict[str, set[str]] = {}
+    waiting = [Name(step, "run"), *(Name(one, None) for one in generators)]
     while waiting:
-        module = waiting.pop()
+        module, name = waiting.pop()
         if module not in found:
-            found.add(module)
-            waiting += imports(parsed(source(module)))
+            found[module] = set()
+            waiting += [Name(module, LOOSE), *(Name(one, LOOSE) for one in imported(module))]
+        defined = {defined for defined, _ in definitions(module)}
+        # A name that is not found may be made in ways not understood here: all of the module.
+        for one in {name} if name in defined or name == LOOSE else defined:
+            if one not in found[module]:
+                found[module].add(one)
+                waiting += uses(module, one)
     return found
 
 
-def parsed(path: Path) -> ast.Module:
-    """A module's source, taken apart. Raises UserError if it is no Python."""
+@cache
+def uses(module: str, name: str) -> list[Name]:
+    """What a definition of a module refers to, its own module's definitions among it."""
+    nodes = [node for defined, node in definitions(module) if defined == name]
+    known = {defined for defined, _ in definitions(module)} - {LOOSE}
+    within = [node for top in nodes for node in ast.walk(top)]
+    bound = aliases(module) | {alias: one for node in within for alias, one in bindings(node)}
+    found = [one for node in nodes for _, one in bindings(node)]  # what is imported to be handed on
+    found += [one for node in nodes for one in references(node, bound)]
+    names = {node.id for node in within if isinstance(node, ast.Name)}
+    return found + [Name(module, one) for one in names & known - set(bound)]
+
+
+def references(node: ast.AST, bound: dict[str, Name]) -> Iterator[Name]:
+    """Imported science that an expression or statement names: `module.name`, `name`, `module`."""
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        one = bound.get(node.value.id)
+        if one is not None:
+            yield Name(one.module, node.attr) if one.name is None else one
+            return
+    if isinstance(node, ast.Name) and node.id in bound:
+        yield bound[node.id]
+    for child in ast.iter_child_nodes(node):
+        yield from references(child, bound)
+
+
+def bindings(node: ast.AST) -> Iterator[tuple[str, Name]]:
+    """The names that an import of science binds."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            if is_science(alias.name):
+                yield alias.asname or alias.name.split(".")[0], Name(alias.name, None)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        for alias in node.names:
+            if is_science(module := f"{node.module}.{alias.name}"):
+                yield alias.asname or alias.name, Name(module, None)
+            elif is_science(node.module):
+                yield alias.asname or alias.name, Name(node.module, alias.name)
+
+
+@cache
+def aliases(module: str) -> dict[str, Name]:
+    """What a module calls the science that it imports at its top."""
+    return {alias: one for node in statements(source(module)) for alias, one in bindings(node)}
+
+
+@cache
+def imported(module: str) -> set[str]:
+    """Science modules that a module imports, also inside functions."""
+    tree = ast.Module(statements(source(module)), [])
+    return {one.module for node in ast.walk(tree) for _, one in bindings(node)}
+
+
+@cache
+def definitions(module: str) -> list[tuple[str, ast.stmt]]:
+    """What a module defines at its top, in order, each with its name; and what else it does."""
+    found: list[tuple[str, ast.stmt]] = []
+    for node in statements(source(module)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                one = ast.copy_location(type(node)(**{**vars(node), "names": [alias]}), node)
+                found.append((alias.asname or alias.name.split(".")[0], one))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.append((node.name, node))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            parts = [one for target in targets for one in ast.walk(target)]
+            found += [(one.id, node) for one in parts if isinstance(one, ast.Name)]
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            found.append((LOOSE, node))
+    return found
+
+
+def statements(path: Path) -> list[ast.stmt]:
+    """A file's statements, without docstrings. Raises UserError if it is no Python."""
     try:
-        return ast.parse(path.read_text())
+        tree = ast.parse(path.read_text())
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
-
-
-def imports(tree: ast.Module) -> set[str]:
-    """Science modules imported anywhere in a module, also inside functions."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in names if _is_science(name)}
-
-
-def _is_science(name: str) -> bool:
-    parts = name.split(".")
-    return parts[0] == "prdit" and len(parts) > 2 and parts[1] in SCIENCE and source(name).is_file()
-
-
-def source(module: str) -> Path:
-    """The file of a module of this package."""
-    return PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-
-
-def normalised(path: Path) -> str:
-    """Source without comments, docstrings and formatting."""
-    tree = parsed(path)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            kept = [item for item in body if not _is_text(item)]
+            kept = [item for item in body if not is_text(item)]
             node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return ast.unparse(tree)
+    return tree.body
 
 
-def _is_text(node: ast.AST) -> bool:
+def is_text(node: ast.AST) -> bool:
     """A bare string: a docstring, of a module, function, class or attribute."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
+
+
+def is_science(module: str) -> bool:
+    """Whether a name is that of a module whose code counts."""
+    parts = module.split(".")
+    return (
+        parts[0] == "prdit" and len(parts) > 2 and parts[1] in SCIENCE and source(module).is_file()
+    )
+
+
+def source(module: str) -> Path:
+    """The file of a module of this package."""
+    return PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")

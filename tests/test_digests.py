@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +15,98 @@ from prdit.cli import STEPS
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def digest(source: str, tmp_path: Path, name: str) -> str:
-    path = tmp_path / f"{name}.py"
-    path.write_text(source)
-    return digests.normalised(path)
+STEP = """\
+'''Module.'''
+import math
+from prdit.metrics import distances, scale as scaling
+from prdit.metrics.names import shared
+LIMIT = 3
+UNUSED = 4
+
+def run(x):
+    from prdit.data import late
+    return Judge().of(x) + distances.near(x) + shared() + late.load(x)
+
+class Base:
+    def of(self, x):
+        return min(x, LIMIT)
+
+class Judge(Base):
+    pass
+
+def apart(x):
+    return UNUSED + scaling.wide(x) + math.pi
+"""
+FILES = {
+    "metrics/step.py": STEP,
+    "metrics/distances.py": "import numpy as np\nNEAR = 1\n\ndef near(x):\n    return NEAR\n\n"
+    "def far(x):\n    return np.inf\n",
+    "metrics/scale.py": "print('imported')\n\ndef wide(x):\n    return 1\n",
+    "metrics/names.py": "from prdit.metrics.deep import shared\n",
+    "metrics/deep.py": "def shared():\n    return 5\n",
+    "data/late.py": "def load(x):\n    return 6\n",
+}
 
 
-def test_comments_docstrings_and_formatting_change_nothing(tmp_path: Path) -> None:
-    plain = "def f(a, b):\n    return a + b\n"
-    dressed = (
-        '"""Module."""\n# why\ndef f(\n    a,\n    b,\n):\n    """Add."""\n\n    return (a + b)\n'
-    )
-    other = "def f(a, b):\n    return a - b\n"
-    assert digest(plain, tmp_path, "a") == digest(dressed, tmp_path, "b")
-    assert digest(plain, tmp_path, "a") != digest(other, tmp_path, "c")
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(digests, "PACKAGE", tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    cached = (digests.uses, digests.aliases, digests.imported, digests.definitions)
+    for one in (digests.code_digest, *cached):
+        one.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "counts"),
+    [
+        ("metrics/step.py", "'''Module.'''", "'''Another.'''\n# why", False),
+        ("metrics/step.py", "min(x, LIMIT)", "min(\n    x,  # less\n    LIMIT)", False),
+        ("metrics/step.py", "min(x", "max(x", True),  # of the base of a class that is used
+        ("metrics/step.py", "LIMIT = 3", "LIMIT = 2", True),
+        ("metrics/step.py", "UNUSED = 4", "UNUSED = 2", False),
+        ("metrics/step.py", "math.pi", "math.e", False),
+        ("metrics/step.py", "UNUSED = 4", "UNUSED = 4\nprint()", True),  # runs when imported
+        ("metrics/distances.py", "NEAR = 1", "NEAR = 2", True),
+        ("metrics/distances.py", "np.inf", "np.nan", False),
+        ("metrics/distances.py", "import numpy as np", "import scipy as np", False),
+        ("metrics/scale.py", "return 1", "return 2", False),
+        ("metrics/scale.py", "'imported'", "'again'", True),
+        ("metrics/deep.py", "return 5", "return 2", True),  # by way of another module
+        ("data/late.py", "return 6", "return 2", True),  # imported inside a function
+    ],
+)
+def test_what_a_step_can_reach_counts(
+    file: str, before: str, after: str, counts: bool, package: Path
+) -> None:
+    digest = digests.code_digest("prdit.metrics.step")
+    assert before in FILES[file]
+    (package / file).write_text(FILES[file].replace(before, after))
+    forget()
+    assert (digests.code_digest("prdit.metrics.step") != digest) == counts
+
+
+def test_all_of_a_module_that_is_passed_on_counts(package: Path) -> None:
+    def digest(far: str) -> str:
+        (package / "metrics/step.py").write_text(STEP.replace("near(x)", "near(vars(distances))"))
+        text = FILES["metrics/distances.py"].replace("np.inf", far)
+        (package / "metrics/distances.py").write_text(text)
+        forget()
+        return digests.code_digest("prdit.metrics.step")
+
+    assert digest("np.inf") != digest("np.nan")
 
 
 def closure(step: str, *generators: str) -> set[str]:
-    return digests.closure((STEPS[step], *(f"prdit.generators.{g}" for g in generators)))
+    return set(digests.closure(STEPS[step], *(f"prdit.generators.{one}" for one in generators)))
 
 
 def test_a_training_depends_on_its_model_and_on_no_metric() -> None:
@@ -72,10 +147,9 @@ WALLS = {
 
 @pytest.mark.parametrize("room", sorted(WALLS))
 def test_rooms_open_only_where_they_should(room: str) -> None:
-    import ast
-
-    for path in (ROOT / "prdit" / room).glob("*.py"):
-        for name in digests.imports(ast.parse(path.read_text())):
+    for path in (ROOT / "prdit" / room).rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for name in digests.imported(module):
             assert name.startswith(WALLS[room]), f"{path.name} imports {name}"
 
 
