@@ -439,3 +439,16 @@ def test_cosine_levels_fall_to_nothing() -> None:
     assert all(now > then for now, then in pairwise(kept))
     assert kept[-1] < 1e-7
     assert math.isclose(linear(1000).kept()[0], 1 - 1e-4)
+
+
+@pytest.mark.parametrize("name", ["VQ-GAN", "3D-LDM"])
+def test_a_start_of_another_shape_is_refused_and_all_of_it_named(name: str) -> None:
+    generator, entry = made(name), recipe_of("VQ-GAN").model
+    wider = build(entry.model_copy(update={"hidden": 2 * entry.hidden}), 16)
+    with pytest.raises(UserError, match="the weights to start from do not fit: ") as caught:
+        generator.start_from(wider)
+    part: nn.Module = generator.network
+    own = part.state_dict() if name == "VQ-GAN" else part.first.state_dict()  # type: ignore[operator, union-attr]
+    its = wider.network.state_dict()
+    differing = [n for n in own if n in its and own[n].shape != its[n].shape]
+    assert all(n in str(caught.value) for n in differing)

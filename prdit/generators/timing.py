@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
     device = chosen_device()
     cuda = device.type == "cuda"
     cpu = f"{platform.processor() or platform.machine()} CPU, {threads} threads"
-    card = {
+    card: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if cuda else cpu,
         "precision": recipe.sampler.precision if cuda else "float32",
         "torch": torch.__version__,
@@ -38,12 +39,13 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
     try:
         generator, _ = weights_file.load(weights, str(device))
         draw = generator.drawing(recipe.sampler)
-        for number in range(recipe.repeats + 1):
-            started = time.perf_counter()
-            draw(torch.tensor([number], device=device), 0)
-            synchronise(device)
-            seconds.append(time.perf_counter() - started)
-        card["memory_gib"] = f"{peak_gib(device):.3f}"
+        with torch.inference_mode():
+            for number in range(recipe.repeats + 1):
+                started = time.perf_counter()
+                draw(torch.tensor([number], device=device), 0)
+                synchronise(device)
+                seconds.append(time.perf_counter() - started)
+        card["memory_gib"] = round(peak_gib(device), 3)
     except (OutOfMemory, RuntimeError, MemoryError) as error:
         asked = error.asked if isinstance(error, OutOfMemory) else asked_for(error)
         if asked is None:
