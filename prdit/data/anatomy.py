@@ -53,8 +53,9 @@ def lung_mask(hu: NDArray[np.number], spacing_mm: tuple[float, float, float]) ->
     least = _LEAST_ML * 1000 / np.prod(spacing_mm)
     inside = (voxels >= _LEAST_DEPTH * hu.shape[2] * border) & (voxels >= least)
     inside[0] = False
+    middle = _middle_y(body)
     for piece in np.flatnonzero(inside & (border > 0)):
-        offset = abs(_middle_y(pieces == piece) - _middle_y(body))
+        offset = abs(_middle_y(pieces == piece) - middle)
         inside[piece] = offset <= _MOST_OFFSET * hu.shape[2]
     lung = inside[pieces]
     rim = ndimage.binary_dilation(lung) & (hu < _AIRY_HU) & ~core & scanned

@@ -15,12 +15,12 @@ from prdit import experiments as plan
 from prdit import shards
 from prdit.config import Config, ImagingDataCommons, Phantom, Zenodo
 from prdit.config.file import load_file
-from prdit.data.sources.weights import SOURCES
 from prdit.data.sources.zenodo import TOKEN
 from prdit.doctor.line import Line, note, ok, problem
 from prdit.doctor.profile import Profile
 from prdit.errors import UserError
 from prdit.files import check_writable, sha256
+from prdit.published_weights import SOURCES
 
 TIMEOUT_S = 5
 """For a server to answer."""
