@@ -270,7 +270,8 @@ def test_a_patient_with_an_umlaut_is_written_in_any_locale(tmp_path: Path) -> No
     """PatientID may hold what Latin-1 does, and a cluster's locale may be C."""
     code = (
         "from pathlib import Path; from prdit.files import write_csv;"
-        " write_csv(Path('t.csv'), ['series_uid', 'patient_id'], [['1', 'M\\xfcller'], ['2', None]])"
+        " write_csv(Path('t.csv'), ['series_uid', 'patient_id'],"
+        " [['1', 'M\\xfcller'], ['2', None]])"
     )
     there = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     there["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])

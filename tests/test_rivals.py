@@ -184,7 +184,7 @@ def test_images_that_look_alike_are_near(tmp_path: Path) -> None:
     trunk = {k: v for k, v in state.items() if k.startswith("features.")}
     torch.save({**trunk, "classifier.0.weight": torch.zeros(1)}, tmp_path / perceptual.VGG)
     lins = {f"lin{i}.model.1.weight": state[f"weighting.{i}.weight"] for i in range(5)}
-    torch.save(lins, tmp_path / perceptual.WEIGHTING)
+    torch.save(lins, tmp_path / perceptual.LPIPS)
     network = perceptual.load(tmp_path)
     x = random(2, 1, 32, 32).clamp(-1, 1)
     near, far = x + 0.05, x.flip(-1)

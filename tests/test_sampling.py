@@ -242,19 +242,19 @@ def test_a_batch_that_does_not_fit_is_split_further(drawn: Drawn) -> None:
         torch.device("cpu"),
         8,
     )
-    source.size = 4
 
     def draw(index: Tensor, _: int) -> Tensor:
         if len(index) > most:
             torch.empty(2**60)
         return torch.zeros(len(index), 1, 4, 4, 4)
 
+    source.loaded = (draw, {"size": 4})
     most = 2
-    some, x = source.fitting(draw, [0, 1, 2, 3, 4])
+    some, x = source.fitting([0, 1, 2, 3, 4])
     assert (list(some), x.shape) == ([0, 1], (2, 4, 4, 4))
     most = 0
     with pytest.raises(OutOfMemory):
-        source.fitting(draw, [0, 1, 2, 3, 4])
+        source.fitting([0, 1, 2, 3, 4])
 
 
 PEAK = """
