@@ -25,7 +25,7 @@ STEPS = {
     "list-record": "prdit.data.sources.record_list",
     "fetch-scans": "prdit.data.sources.record_scans",
     "look-through": "prdit.data.sources.folder",
-    "fetch-weights": "prdit.data.sources.weights",
+    "fetch-weights": "prdit.published_weights",
     "preprocess-shard": "prdit.data.preprocess",
     "ledger": "prdit.data.ledger",
     "pack": "prdit.data.store",

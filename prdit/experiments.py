@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from prdit.config import Config, Model, RealShown, Selection
 from prdit.config.selections import PAIRWISE, TIMES
+from prdit.published_weights import LPIPS, VGG
 from prdit.shards import numbered
 
 REPEATS = 10
@@ -149,7 +150,7 @@ def feature_weights(config: Config) -> list[str]:
 def perceptual_weights(model: Model) -> list[str]:
     """Files of weights of the network that a training compares images by, if it does."""
     folder = getattr(model, "perceptual", None)
-    return [f"{folder}/{name}" for name in ("vgg16-397923af.pth", "lpips_vgg.pth") if folder]
+    return [f"{folder}/{name}" for name in (VGG, LPIPS) if folder]
 
 
 def published_weights(config: Config) -> list[str]:

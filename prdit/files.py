@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,14 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
 
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV file in UTF-8, which `read_csv` reads; None becomes an empty cell."""
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(rows)
+
+
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file with exactly these columns. Raises UserError if it is not that."""
     try:
@@ -128,8 +136,17 @@ def damaged(path: Path, why: str) -> UserError:
 
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes. Raises UserError if it cannot be read."""
+    return _digest(path, "sha256")
+
+
+def md5(path: Path) -> str:
+    """Hexadecimal MD5 of a file's bytes. Raises UserError if it cannot be read."""
+    return _digest(path, "md5")
+
+
+def _digest(path: Path, kind: str) -> str:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return hashlib.file_digest(file, kind).hexdigest()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None

@@ -42,6 +42,7 @@ class FetchRecipe(Entry):
 
     manifest: str
     manifest_sha256: str
+    """Read by nobody: another manifest re-runs."""
     endpoints: list[str]
     first: int
     count: int

@@ -14,9 +14,9 @@ from benchmarks import sensitivity
 from prdit.config import Critic as Entry
 from prdit.config import Shown, Training
 from prdit.critic import run as critic_step
-from prdit.critic.pairs import Pairs, drawn
+from prdit.critic.pairs import Pairs, drawn, in_whole_hu
 from prdit.critic.wgan import Critic, network
-from prdit.data.store import FULL, Store
+from prdit.data.store import FULL, Store, open_store
 from prdit.data.volume import Volume, to_window, write_nifti
 from prdit.errors import Interrupted, UserError
 from prdit.files import sha256, write_json
@@ -129,6 +129,20 @@ def test_every_real_volume_meets_every_generated_one_of_its_part() -> None:
     x = (pairs(torch.arange(len(pairs)))[:, :, 0, 0, 0] * FULL).round().int().tolist()
     generated = {-8 * i - 100 * n for i in range(4) for n in (1, 2)}
     assert {tuple(pair) for pair in x} == {(8 * i, g) for i in range(4) for g in generated}
+
+
+def test_the_steps_of_values_do_not_tell_real_from_generated(
+    chests: np.ndarray, tmp_path: Path
+) -> None:
+    real = open_store(write_store(tmp_path / "real.npy", chests[:8]))
+    samples = drawn([write_samples(tmp_path, chests[:8])], real, 0.25).quantised
+    steps = np.rint(to_window(np.arange(-1000, 401), -1000, 400) * FULL)
+    assert not np.isin(real.quantised, steps).all()
+    rounded = in_whole_hu(real)
+    assert np.isin(rounded.quantised, steps).all()
+    assert np.isin(samples, steps).all()
+    assert np.abs(rounded.quantised.astype(int) - real.quantised).max() <= FULL / 1400 + 1
+    assert rounded.fingerprint() == real.fingerprint()
 
 
 def test_samples_of_another_window_are_refused(chests: np.ndarray, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from prdit.data.sources import idc, phantoms
 from prdit.data.sources.verified import RawScan, check_unchanged, read_verified, write_verified
 from prdit.data.volume import Volume, write_nifti
 from prdit.errors import UserError
+from prdit.files import read_csv
 from prdit.recipes import LedgerRecipe, PackRecipe, PhantomRecipe, PreprocessRecipe
 
 SOURCE = Phantom(kind="phantom", count=4, voxel_mm=8.0, seed=0)
@@ -260,3 +264,17 @@ def test_the_shipped_manifest_is_the_whole_collection() -> None:
     assert len(series) == len({one.series_uid for one in series}) == 1018
     assert len({one.patient_id for one in series}) == 1010
     assert sum(one.bytes for one in series) == 128_405_916_114
+
+
+def test_a_patient_with_an_umlaut_is_written_in_any_locale(tmp_path: Path) -> None:
+    """PatientID may hold what Latin-1 does, and a cluster's locale may be C."""
+    code = (
+        "from pathlib import Path; from prdit.files import write_csv;"
+        " write_csv(Path('t.csv'), ['series_uid', 'patient_id'],"
+        " [['1', 'M\\xfcller'], ['2', None]])"
+    )
+    there = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    there["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=there, check=True)
+    assert (tmp_path / "t.csv").read_bytes() == "series_uid,patient_id\n1,Müller\n2,\n".encode()
+    assert read_csv(tmp_path / "t.csv", ["series_uid", "patient_id"])[0]["patient_id"] == "Müller"

@@ -313,11 +313,16 @@ def test_an_answer_that_is_no_file_is_told_and_kept_small(
 
 
 @pytest.mark.parametrize(
-    "row", ["/etc,P,u,1,1", "..,P,u,1,1", "1.2,P,../u,1,1", "1.2,P,u,six,1", ",P,u,1,1"]
+    "row",
+    [
+        *("/etc,P,u,1,1", "..,P,u,1,1", "1.2,P,../u,1,1", "1.2,P,u,six,1", ",P,u,1,1"),
+        *("1.2,P,u,²,1", "1.2,P,u,1,²", "1.2,P,u,1,", "1.2,P,u,1,٣"),
+    ],
 )
 def test_ids_of_a_manifest_never_leave_the_folder(tmp_path: Path, row: str) -> None:
     path = tmp_path / "manifest.csv"
-    path.write_text(f"series_uid,patient_id,crdc_series_uuid,files,bytes\n{row}\n")
+    text = f"series_uid,patient_id,crdc_series_uuid,files,bytes\n{row}\n"
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(Exception, match="has a row that is no series"):
         idc.read_manifest(path)
 
@@ -434,11 +439,11 @@ def test_waits_as_long_as_a_busy_server_says() -> None:
         status = 429
         headers = {"X-RateLimit-Reset": str(int(time.time()) + 20)}  # noqa: RUF012
 
-    wait = zenodo._Patient().get_retry_after(Answer())  # type: ignore[arg-type]
+    wait = zenodo._Waiting().get_retry_after(Answer())  # type: ignore[arg-type]
     assert wait is not None
     assert 15 <= wait <= 20
     Answer.headers = {"Retry-After": "999999"}
-    assert zenodo._Patient().get_retry_after(Answer()) == 3600  # type: ignore[arg-type]
+    assert zenodo._Waiting().get_retry_after(Answer()) == 3600  # type: ignore[arg-type]
 
 
 def test_a_killed_download_goes_on(

@@ -125,4 +125,4 @@ def test_a_run_without_benchmarks(tmp_path: Path) -> None:
 def test_code_that_is_no_python(tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text("def f(:\n")
     with pytest.raises(UserError, match=r"x.py, line 1: invalid syntax"):
-        digests.parsed(tmp_path / "x.py")
+        digests.statements(tmp_path / "x.py")

@@ -328,7 +328,7 @@ def test_code_that_does_the_same_takes_over_a_training_if_that_is_proven(
     assert trained(tmp_path, code="new", adopt="proven").read_bytes() == first
     said = capsys.readouterr().err
     assert "is taken over, which differs:\n  code: old there, new here" in said
-    monkeypatch.setattr("prdit.generators.diffusion.losses", twice_the_loss)
+    monkeypatch.setattr("prdit.generators.prdit.losses", twice_the_loss)
     assert trained(tmp_path, code="newer", adopt="proven").read_bytes() != first
     said = capsys.readouterr().err
     assert said.count("is not taken over: at step 1 its loss was 1.6385, by the present code") == 2

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from walking import predictor_corrector
 
 from prdit.config.data import PRESETS
-from prdit.data.arrays import AIR_AND_BONE_HU
 from prdit.data.released import centre_crop, cubic_crop, resample
+from prdit.data.sources.phantoms import AIR_AND_BONE_HU
 from prdit.data.volume import average_pool, quantile_window
 from prdit.diffusion.process import Process, losses
 from prdit.diffusion.samplers import released_schedule

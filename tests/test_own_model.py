@@ -257,8 +257,22 @@ def test_a_file_for_other_volumes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"makes volumes of 8\^3 voxels .* are of 16\^3 voxels"):
         taken(tmp_path / "t", entry, file, size=16)
     other = entry.model_copy(update={"width": 48})
-    with pytest.raises(UserError, match=r"does not fit its model \(.* of another shape, e.g. "):
+    with pytest.raises(
+        UserError, match=r"the weights in .* do not fit: of another shape: \S+, \S+"
+    ):
         taken(tmp_path / "t", other, file)
+
+
+@pytest.mark.parametrize("nominal", [True, False])
+def test_a_file_of_this_package_tells_whether_its_hu_are_nominal(
+    tmp_path: Path, nominal: bool
+) -> None:
+    state, recipe = build(ENTRY, 8).network.state_dict(), TrainRecipe(model=ENTRY, size=8)
+    file, about = tmp_path / "mine.safetensors", weights.told(trained(tmp_path / "trained"))
+    weights.save(file, state, state, recipe, {**about, "nominal_hu": nominal})
+    assert weights.told(file) == {**about, "nominal_hu": nominal}
+    found = taken(tmp_path / "t", ENTRY, file)
+    assert weights.told(found)["nominal_hu"] is nominal
 
 
 def test_a_generator_that_knows_no_authors_says_so(tmp_path: Path) -> None:
@@ -344,10 +358,11 @@ def test_volumes_of_a_wrong_shape_are_not_written(tmp_path: Path) -> None:
     trained(tmp_path)
     recipe = SampleRecipe(sampler={"steps": 2}, seed=0, first=0, count=2)
     source = draw.Source(recipe, tmp_path / "weights.safetensors", torch.device("cpu"), 2)
-    source.size = 8
+    about = source.loaded[1]
     for shape in ((2, 1, 4, 4, 4), (2, 8, 8, 8), (1, 1, 8, 8, 8)):
+        source.loaded = (lambda index, seed, shape=shape: torch.zeros(shape), about)  # noqa: ARG005
         with pytest.raises(UserError, match=r"where \(2, 1, 8, 8, 8\) is due"):
-            source.fitting(lambda index, seed, shape=shape: torch.zeros(shape), [0, 1])  # noqa: ARG005
+            source.fitting([0, 1])
 
 
 def test_a_file_that_is_no_python_is_named(workflow_copy: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prdit.data.sources import weights
+from prdit import published_weights as weights
 from prdit.errors import UserError
 
 

@@ -184,7 +184,7 @@ def test_images_that_look_alike_are_near(tmp_path: Path) -> None:
     trunk = {k: v for k, v in state.items() if k.startswith("features.")}
     torch.save({**trunk, "classifier.0.weight": torch.zeros(1)}, tmp_path / perceptual.VGG)
     lins = {f"lin{i}.model.1.weight": state[f"weighting.{i}.weight"] for i in range(5)}
-    torch.save(lins, tmp_path / perceptual.WEIGHTING)
+    torch.save(lins, tmp_path / perceptual.LPIPS)
     network = perceptual.load(tmp_path)
     x = random(2, 1, 32, 32).clamp(-1, 1)
     near, far = x + 0.05, x.flip(-1)
@@ -439,3 +439,17 @@ def test_cosine_levels_fall_to_nothing() -> None:
     assert all(now > then for now, then in pairwise(kept))
     assert kept[-1] < 1e-7
     assert math.isclose(linear(1000).kept()[0], 1 - 1e-4)
+
+
+@pytest.mark.parametrize(("name", "within"), [("VQ-GAN", "first."), ("3D-LDM", "")])
+def test_a_start_of_another_shape_is_refused_and_all_of_it_named(name: str, within: str) -> None:
+    wider = build(BASE.model_copy(update={"hidden": 2 * BASE.hidden}), 16)
+    with pytest.raises(UserError, match=r"^the weights to start from do not fit: ") as caught:
+        made(name).start_from(wider)
+    named = str(caught.value).split(": ")[-1].split("; ")[0].split(", ")
+    stage: nn.Module = made("3D-LDM").network.first  # type: ignore[assignment]
+    its: nn.Module = wider.network.first  # type: ignore[assignment]
+    mine = stage.state_dict()
+    other = [n for n, t in its.state_dict().items() if n in mine and mine[n].shape != t.shape]
+    assert other
+    assert {within + n for n in other} <= set(named)

@@ -26,10 +26,9 @@ from prdit.data.volume import read_note
 from prdit.diffusion.noise import address, normal_at
 from prdit.diffusion.samplers import BY_NAME
 from prdit.errors import OutOfMemory, UserError
-from prdit.generators.diffusion import DiffusionGenerator
 from prdit.generators.draw import Source, run
 from prdit.generators.drawing import Ahead, Drawing, Repeated
-from prdit.generators.prdit import PRDiTGenerator
+from prdit.generators.prdit import AnyPRDiT, PRDiTGenerator
 from prdit.generators.prdit_refined import RefinedGenerator
 from prdit.recipes import SampleRecipe
 
@@ -46,7 +45,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def randomised(generator: DiffusionGenerator) -> DiffusionGenerator:
+def randomised(generator: AnyPRDiT) -> AnyPRDiT:
     """A generator none of whose layers is zero."""
     random = torch.Generator().manual_seed(0)
     for parameter in generator.network.parameters():
@@ -54,11 +53,11 @@ def randomised(generator: DiffusionGenerator) -> DiffusionGenerator:
     return generator
 
 
-def stage_2() -> DiffusionGenerator:
+def stage_2() -> AnyPRDiT:
     return randomised(PRDiTGenerator(STAGE_2, 8))
 
 
-def refined() -> DiffusionGenerator:
+def refined() -> AnyPRDiT:
     entry = PRDiTRefined(
         generator="prdit_refined",
         start_from="x",
@@ -243,19 +242,19 @@ def test_a_batch_that_does_not_fit_is_split_further(drawn: Drawn) -> None:
         torch.device("cpu"),
         8,
     )
-    source.size = 4
 
     def draw(index: Tensor, _: int) -> Tensor:
         if len(index) > most:
             torch.empty(2**60)
         return torch.zeros(len(index), 1, 4, 4, 4)
 
+    source.loaded = (draw, {"size": 4})
     most = 2
-    some, x = source.fitting(draw, [0, 1, 2, 3, 4])
+    some, x = source.fitting([0, 1, 2, 3, 4])
     assert (list(some), x.shape) == ([0, 1], (2, 4, 4, 4))
     most = 0
     with pytest.raises(OutOfMemory):
-        source.fitting(draw, [0, 1, 2, 3, 4])
+        source.fitting([0, 1, 2, 3, 4])
 
 
 PEAK = """
@@ -286,7 +285,7 @@ def test_memory_does_not_grow_with_the_number_of_steps() -> None:
 
 @pytest.mark.parametrize("make", [stage_2, refined])
 def test_a_table_of_modulations_is_what_the_time_does(
-    make: Callable[[], DiffusionGenerator],
+    make: Callable[[], AnyPRDiT],
 ) -> None:
     network = make().network
     x, times = torch.randn(3, 1, 8, 8, 8), torch.tensor([0, 7, 500, 999, 1000])
@@ -327,7 +326,7 @@ def test_values_made_ahead_are_kept_only_while_they_are_needed() -> None:
 @pytest.mark.parametrize("k", [1.0, 2.5])
 @pytest.mark.parametrize("make", [stage_2, refined])
 def test_the_step_that_a_gpu_repeats_is_the_sampler(
-    kind: Any, k: float, make: Callable[[], DiffusionGenerator]
+    kind: Any, k: float, make: Callable[[], AnyPRDiT]
 ) -> None:
     """On a CPU, where it is called as often as the recorded graph would be replayed."""
     sampler = Sampler(kind=kind, k=k, steps=8)
@@ -349,9 +348,7 @@ INDEX, SEED = torch.tensor([2, 11]), 7
 
 
 @torch.inference_mode()
-def repeat(
-    generator: DiffusionGenerator, sampler: Sampler, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def repeat(generator: AnyPRDiT, sampler: Sampler, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     repeated = Repeated(generator.drawing(sampler), dtype)
     start = generator.process.noise(SEED, "sampling start", INDEX, 8)
     repeated.allocate(start, INDEX)

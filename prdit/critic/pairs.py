@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prdit.data.samples import read_samples
-from prdit.data.store import FULL, Store
+from prdit.data.store import Store, packed
 from prdit.data.volume import to_window
 from prdit.errors import UserError
 from prdit.files import read_json
@@ -48,6 +49,12 @@ class Pairs:
         return torch.cat(found)
 
 
+def in_whole_hu(real: Store) -> Store:
+    """The real volumes, rounded as samples are: a critic could learn the finer steps of a store."""
+    volumes = [packed(real.in_whole_hu(i)) for i in range(len(real.quantised))]
+    return replace(real, quantised=np.stack(volumes))
+
+
 def drawn(cards: list[Path], real: Store, held_out: float) -> Store:
     """Samples as a store like that of the real volumes; the last of them are held out.
 
@@ -68,9 +75,7 @@ def drawn(cards: list[Path], real: Store, held_out: float) -> Store:
         if told.get("cohort") not in (None, real.cohort):
             raise UserError(f"{card} is of a model trained on another cohort; train it anew")
     volumes = [
-        np.rint(to_window(volume.hu, low, high) * FULL).astype(np.int16)
-        for card in cards
-        for volume in read_samples(card)
+        packed(to_window(volume.hu, low, high)) for card in cards for volume in read_samples(card)
     ]
     kept = len(volumes) - max(1, round(held_out * len(volumes)))
     if kept < 1 or volumes[0].shape != real.quantised.shape[1:]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from prdit.critic.pairs import Pairs, drawn
+from prdit.critic.pairs import Pairs, drawn, in_whole_hu
 from prdit.critic.wgan import Critic
 from prdit.data.store import Store, open_store
 from prdit.errors import UserError
@@ -64,6 +64,7 @@ def run(
         raise UserError(
             f"{real} holds volumes of edge {store.quantised.shape[1]}, not {recipe.size}"
         )
+    store = in_whole_hu(store)
     generated = [drawn(cards, store, recipe.critic.held_out) for cards in (first, second)]
     identity = {
         "recipe": recipe.model_dump(mode="json"),

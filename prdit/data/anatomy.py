@@ -53,8 +53,10 @@ def lung_mask(hu: NDArray[np.number], spacing_mm: tuple[float, float, float]) ->
     least = _LEAST_ML * 1000 / np.prod(spacing_mm)
     inside = (voxels >= _LEAST_DEPTH * hu.shape[2] * border) & (voxels >= least)
     inside[0] = False
-    for piece in np.flatnonzero(inside & (border > 0)):
-        offset = abs(_middle_y(pieces == piece) - _middle_y(body))
+    cut = np.flatnonzero(inside & (border > 0))
+    middle = _middle_y(body) if len(cut) else 0.0  # where there is air alone, there is none
+    for piece in cut:
+        offset = abs(_middle_y(pieces == piece) - middle)
         inside[piece] = offset <= _MOST_OFFSET * hu.shape[2]
     lung = inside[pieces]
     rim = ndimage.binary_dilation(lung) & (hu < _AIRY_HU) & ~core & scanned

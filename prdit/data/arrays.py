@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,11 +11,9 @@ from numpy.typing import NDArray
 
 from prdit.config.data import Array
 from prdit.data.quality import Excluded, QualityRow
-from prdit.data.scan import Scan, check_geometry, clamp_hu, geometry_facts, raw_facts
+from prdit.data.scan import Scan, clamp_hu, raw_facts, with_geometry
 from prdit.errors import UserError
 
-AIR_AND_BONE_HU = (-1000, 1000)
-"""What RAD-ChestCT's files are clipped to."""
 _MOST_VOXELS = 1024**3
 """Of one scan: a whole body at 0.8 mm has less. A header that claims more would fill the memory."""
 
@@ -34,7 +31,6 @@ def read_array(path: Path, array: Array) -> Scan:
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     hu = _load(path, array.key)
-    check_geometry(array.spacing_xyz, hu.shape[::-1])
     low, high = hu.min(), hu.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise Excluded("the array holds values that are not finite numbers")
@@ -42,14 +38,15 @@ def read_array(path: Path, array: Array) -> Scan:
     facts = raw_facts(low, high, upright[:, ::4, ::4])
     z, y, x = hu.shape
     origin = [-(n - 1) / 2 * step for n, step in zip((x, y, z), array.spacing_xyz, strict=True)]
-    scan = Scan(
-        hu=clamp_hu(upright),
-        spacing_xyz=array.spacing_xyz,
-        origin_xyz=(origin[0], origin[1], origin[2]),
-        direction=np.eye(3),
-        quality=QualityRow(n_files=1, n_used=1, **facts),
+    return with_geometry(
+        Scan(
+            hu=clamp_hu(upright),
+            spacing_xyz=array.spacing_xyz,
+            origin_xyz=(origin[0], origin[1], origin[2]),
+            direction=np.eye(3),
+            quality=QualityRow(n_files=1, n_used=1, **facts),
+        )
     )
-    return replace(scan, quality=replace(scan.quality, **geometry_facts(scan)))
 
 
 def _load(path: Path, key: str) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 from prdit.data.quality import QualityRow, read_rows, write_rows
 from prdit.errors import UserError
-from prdit.files import atomic, write_json
+from prdit.files import write_csv, write_json
 from prdit.recipes import LedgerRecipe
 
 FIELDS = ("series_uid", "patient_id", "part", "file", "sha256")
@@ -61,10 +60,7 @@ def run(
     ]
     write_rows(ledger, rows)
     write_json(summary, summed_up(rows, chosen))
-    with atomic(split) as partial, partial.open("w", newline="") as file:
-        table = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(chosen)
+    write_csv(split, FIELDS, ([one[field] for field in FIELDS] for one in chosen))
 
 
 def _joined(shards: Iterable[Path], folder: Path) -> tuple[list[QualityRow], dict[str, str]]:

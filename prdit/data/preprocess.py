@@ -15,7 +15,8 @@ from prdit.data.anatomy import body_share, lung_mask, lung_ml
 from prdit.data.arrays import read_array
 from prdit.data.dicom import read_series
 from prdit.data.quality import Excluded, Facts, QualityRow, voxels_sha256, write_rows
-from prdit.data.resample import as_released, cube_origin, to_cube
+from prdit.data.released import as_released
+from prdit.data.resample import to_cube
 from prdit.data.scan import Scan, check_hu, read_image
 from prdit.data.sources.verified import RawScan, check_unchanged, read_verified
 from prdit.data.volume import Volume, write_nifti
@@ -42,7 +43,7 @@ def preprocess_series(
     Raises:
         UserError: the source itself is wrong (missing, empty, or an unclear choice of series).
     """
-    known = QualityRow(series_uid=series_uid or "")
+    known = QualityRow()
     try:
         scan = _read(source, series_uid, array)
         known = scan.quality
@@ -56,7 +57,6 @@ def preprocess_series(
         return None, replace(error.quality or known, status="excluded", reason=error.reason)
     row = replace(
         scan.quality,
-        series_uid=scan.quality.series_uid or series_uid or "",
         status="fixed" if scan.flags else "ok",
         flags="; ".join(scan.flags),
         lung_kept=_lung_kept(scan, lung_xyz, grid),
@@ -169,6 +169,6 @@ def _pad_fraction(scan: Scan, size: int, spacing_mm: float) -> float:
     stride = max(1, size // 64)
     steps = np.arange(0, size, stride) + (stride - 1) / 2
     grid_xyz = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
-    index = scan.to_index(cube_origin(scan, size, spacing_mm) + spacing_mm * grid_xyz)
+    index = scan.to_index(scan.cube_origin(size, spacing_mm) + spacing_mm * grid_xyz)
     inside = (index >= -0.5) & (index <= np.array(scan.hu.shape[::-1]) - 0.5)
     return 1 - float(inside.all(axis=1).mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from prdit.files import atomic, damaged, read_csv
+from prdit.files import damaged, read_csv, write_csv
 
 Facts = dict[str, Any]
 """Some columns of a quality row, by name."""
@@ -97,10 +96,7 @@ def voxels_sha256(hu: np.ndarray) -> str:
 
 def write_rows(path: Path, rows: Iterable[QualityRow]) -> None:
     """Save rows as CSV, whole or not at all; None becomes an empty cell."""
-    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(QualityRow))
-        writer.writerows(astuple(row) for row in rows)
+    write_csv(path, [field.name for field in fields(QualityRow)], map(astuple, rows))
 
 
 def read_rows(path: Path) -> list[QualityRow]:

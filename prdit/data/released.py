@@ -1,8 +1,8 @@
-"""The released code's preprocessing, for runs that follow it: per-volume windows, no padding.
+"""The released code's cube, for runs that follow it: cubic splines, cropped and never padded.
 
-It differs from this package's own in three ways: a scan smaller than the cube is dropped, axes stay
-as stored, and the upper end of the window is a quantile of each volume, so that a value in [0, 1]
-means another HU in every volume.
+It differs from this package's own: a scan smaller than the cube is excluded, and so is one that is
+not axial, whose axes the released code would leave as they are stored. Its window, whose upper end
+is a quantile of each volume, is `volume.quantile_window`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,23 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prdit.data.quality import Excluded
+from prdit.data.scan import Scan, clamp_hu
+from prdit.data.volume import Volume
 
 Real = TypeVar("Real", bound=np.floating)
+
+
+def as_released(scan: Scan, size: int, spacing_mm: float) -> Volume:
+    """The released code's cube: cubic splines, cropped and never padded.
+
+    Raises:
+        Excluded: smaller than the cube, or not axial (the released code would not notice).
+    """
+    if not scan.quality.axial:
+        raise Excluded("not axial, which the released preprocessing cannot handle")
+    hu = cubic_crop(scan.hu, scan.spacing_xyz[::-1], size, spacing_mm)
+    x, y, z = scan.cube_origin(size, spacing_mm).tolist()
+    return Volume(hu=clamp_hu(hu), spacing_mm=(spacing_mm,) * 3, origin_mm=(z, y, x))
 
 
 def cubic_crop(

@@ -10,8 +10,6 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from prdit.data.quality import Excluded
-from prdit.data.released import cubic_crop
 from prdit.data.scan import Scan, clamp_hu
 from prdit.data.volume import AIR_HU, Volume
 
@@ -21,26 +19,13 @@ _REACH = 3.0
 """The Gaussian is cut off at this many standard deviations."""
 
 
-def as_released(scan: Scan, size: int, spacing_mm: float) -> Volume:
-    """The released code's cube: cubic splines, cropped and never padded.
-
-    Raises:
-        Excluded: smaller than the cube, or not axial (the released code would not notice).
-    """
-    if not scan.quality.axial:
-        raise Excluded("not axial, which the released preprocessing cannot handle")
-    hu = cubic_crop(scan.hu, scan.spacing_xyz[::-1], size, spacing_mm)
-    x, y, z = cube_origin(scan, size, spacing_mm).tolist()
-    return Volume(hu=clamp_hu(hu), spacing_mm=(spacing_mm,) * 3, origin_mm=(z, y, x))
-
-
 def to_cube(scan: Scan, size: int, spacing_mm: float) -> Volume:
     """Resample linearly to size^3 voxels of spacing_mm, centred on the middle of the scan.
 
     What lies outside the scan becomes air (-1000 HU). Axes sampled much more finely than the
     target are smoothed first, with a standard deviation of half the target spacing.
     """
-    origin_xyz = cube_origin(scan, size, spacing_mm)
+    origin_xyz = scan.cube_origin(size, spacing_mm)
     source = _smoothed(_cropped(scan, origin_xyz, size, spacing_mm), spacing_mm)
     resample = sitk.ResampleImageFilter()
     resample.SetSize([size] * 3)
@@ -53,11 +38,6 @@ def to_cube(scan: Scan, size: int, spacing_mm: float) -> Volume:
     x, y, z = origin_xyz.tolist()
     hu = clamp_hu(sitk.GetArrayViewFromImage(cube))
     return Volume(hu=hu, spacing_mm=(spacing_mm,) * 3, origin_mm=(z, y, x))
-
-
-def cube_origin(scan: Scan, size: int, spacing_mm: float) -> NDArray[np.float64]:
-    """[3], centre (x, y, z) in mm of the first voxel of the cube around the scan's middle."""
-    return scan.centre_xyz - spacing_mm * (size - 1) / 2
 
 
 def _cropped(scan: Scan, origin_xyz: NDArray[np.float64], size: int, spacing_mm: float) -> Scan:

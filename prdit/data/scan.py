@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,22 +65,34 @@ class Scan:
             return np.array(self.middle_xyz)
         return self.to_patient((np.array(self.hu.shape[::-1]) - 1) / 2)
 
+    def cube_origin(self, size: int, spacing_mm: float) -> NDArray[np.float64]:
+        """[3], centre (x, y, z) in mm of the first voxel of the cube around the middle."""
+        return self.centre_xyz - spacing_mm * (size - 1) / 2
+
 
 def clamp_hu(values: NDArray[np.floating]) -> NDArray[np.int16]:
     """Round to int16 within [LOWEST_HU, HIGHEST_HU]."""
     return np.rint(np.clip(values, LOWEST_HU, HIGHEST_HU)).astype(np.int16)
 
 
-def geometry_facts(scan: Scan) -> Facts:
-    """Spacing, size, extent and orientation as columns of a quality row."""
-    facts: Facts = {}
+def with_geometry(scan: Scan) -> Scan:
+    """The scan with spacing, size, extent and orientation in its quality row.
+
+    Raises:
+        Excluded: a spacing or size that no CT of a body has.
+    """
+    facts: Facts = {"axial": bool(np.abs(scan.direction - np.eye(3)).max() <= 1e-3)}
     for axis, spacing, size in zip("xyz", scan.spacing_xyz, scan.hu.shape[::-1], strict=True):
+        if not 0.05 <= spacing <= 20:
+            raise Excluded(f"a voxel spacing of {spacing:g} mm, which no CT has")
+        if size < MIN_SLICES:
+            raise Excluded(f"only {size} voxels along an axis, at least {MIN_SLICES} are needed")
         facts |= {
             f"spacing_{axis}": spacing,
             f"size_{axis}": size,
             f"extent_{axis}": spacing * size,
         }
-    return facts | {"axial": bool(np.abs(scan.direction - np.eye(3)).max() <= 1e-3)}
+    return replace(scan, quality=replace(scan.quality, **facts))
 
 
 def raw_facts(low: float, high: float, sample: NDArray[np.number]) -> Facts:
@@ -103,36 +114,31 @@ def read_image(path: Path) -> Scan:
         Excluded: the values cannot be Hounsfield units.
     """
     if not path.is_file():
-        raise UserError(f"there is no folder or image file {path}")
+        raise UserError(f"there is no folder or image file {path}; correct the path")
     if is_dicom(path):
         raise UserError(f"{path} is one DICOM file of a series; give the folder of all")
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise UserError(f"cannot read {path} as a medical image") from error
+        raise UserError(
+            f"cannot read {path} as a medical image; bring it anew, as .nii.gz, .mha or .nrrd"
+        ) from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(f"{path} is not one three-dimensional image of single values")
+        raise UserError(
+            f"{path} is not one three-dimensional image of single values; give one scan in HU"
+        )
     raw = sitk.GetArrayViewFromImage(image)
     _refuse_foreign_values(path, raw)
-    check_geometry(image.GetSpacing(), image.GetSize())
     facts = raw_facts(raw.min(), raw.max(), raw[:, ::4, ::4])
-    scan = Scan(
-        hu=clamp_hu(raw),
-        spacing_xyz=image.GetSpacing(),
-        origin_xyz=image.GetOrigin(),
-        direction=np.array(image.GetDirection()).reshape(3, 3),
-        quality=QualityRow(n_files=1, n_used=1, **facts),
+    return with_geometry(
+        Scan(
+            hu=clamp_hu(raw),
+            spacing_xyz=image.GetSpacing(),
+            origin_xyz=image.GetOrigin(),
+            direction=np.array(image.GetDirection()).reshape(3, 3),
+            quality=QualityRow(n_files=1, n_used=1, **facts),
+        )
     )
-    return replace(scan, quality=replace(scan.quality, **geometry_facts(scan)))
-
-
-def check_geometry(spacing_xyz: Sequence[float], size_xyz: Sequence[int]) -> None:
-    """Raise Excluded unless spacing and extent are such that a CT of a body can have."""
-    for spacing, size in zip(spacing_xyz, size_xyz, strict=True):
-        if not 0.05 <= spacing <= 20:
-            raise Excluded(f"a voxel spacing of {spacing:g} mm, which no CT has")
-        if size < MIN_SLICES:
-            raise Excluded(f"only {size} voxels along an axis, at least {MIN_SLICES} are needed")
 
 
 def _refuse_foreign_values(path: Path, raw: NDArray[np.number]) -> None:

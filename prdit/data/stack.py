@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prdit.data.quality import Excluded, Facts, QualityRow
-from prdit.data.scan import MIN_SLICES, Scan, check_geometry, geometry_facts
+from prdit.data.scan import MIN_SLICES, Scan, with_geometry
 from prdit.data.slices import Slice, to_hu
 
 SAME_PLACE_MM = 0.01
@@ -51,15 +51,16 @@ def assemble(slices: Sequence[Slice], quality: QualityRow) -> Scan:
         hu, heights = _onto_regular_grid(hu, heights)
     dz = float((heights[-1] - heights[0]) / (len(heights) - 1))
     dy, dx = (float(d) for d in used[0].pixel_spacing)
-    check_geometry((dx, dy, dz), hu.shape[::-1])
-    scan = Scan(
-        hu=hu,
-        spacing_xyz=(dx, dy, dz),
-        origin_xyz=tuple(used[0].position.tolist()),
-        direction=axes,
-        flags=doubled + dropped + resampled,
+    return with_geometry(
+        Scan(
+            hu=hu,
+            spacing_xyz=(dx, dy, dz),
+            origin_xyz=tuple(used[0].position.tolist()),
+            direction=axes,
+            flags=doubled + dropped + resampled,
+            quality=replace(quality, **facts),
+        )
     )
-    return replace(scan, quality=replace(quality, **facts, **geometry_facts(scan)))
 
 
 def _require_alike(slices: Sequence[Slice]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from prdit.config import Window
 from prdit.data.ledger import FIELDS, cohort
 from prdit.data.quality import voxels_sha256
-from prdit.data.volume import average_pool, quantile_window, read_nifti, to_window
+from prdit.data.volume import average_pool, from_window, quantile_window, read_nifti, to_window
 from prdit.files import atomic, damaged, read_csv, read_json, sha256, write_json
 from prdit.recipes import PackRecipe
 
@@ -43,6 +43,10 @@ class Store:
     def volume(self, i: int) -> np.ndarray:
         """float32 [S, S, S] in [-1, 1]."""
         return self.quantised[i].astype(np.float32) / FULL
+
+    def in_whole_hu(self, i: int) -> np.ndarray:
+        """The same, rounded to whole HU as generated volumes are."""
+        return to_window(from_window(self.volume(i), *self.window), *self.window)
 
     def fingerprint(self) -> dict[str, Any]:
         """What a training on these volumes depends on."""
@@ -80,7 +84,7 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
                 v, high = windowed(volume.hu, recipe.window)
                 highs.append(high)
                 pooled = average_pool(v, factor)
-                out.write(np.rint(pooled * FULL).astype("<i2").tobytes())
+                out.write(packed(pooled).tobytes())
                 spacing = volume.spacing_mm[0] * factor
         digest = sha256(partial)
     about = {
@@ -93,6 +97,11 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
         "cohort": cohort(rows),
     }
     write_json(index, about)
+
+
+def packed(v: np.ndarray) -> np.ndarray:
+    """Values in [-1, 1] of any shape as a store holds them, int16."""
+    return np.rint(v * FULL).astype("<i2")
 
 
 def windowed(hu: np.ndarray, window: Window) -> tuple[np.ndarray, float]:

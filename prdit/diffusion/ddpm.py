@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prdit.diffusion.process import GOLDEN
+from prdit.diffusion.noise import spread
 from prdit.diffusion.samplers import Plan, Step
 
 
@@ -50,7 +50,7 @@ class Schedule:
 
     def spread(self, index: Tensor) -> Tensor:
         """Fixed timesteps, spread evenly however many there are: one for each entry of index."""
-        return ((index.double() * GOLDEN + 0.5) % 1 * self.timesteps).long()
+        return (spread(index) * self.timesteps).long()
 
     def ancestral(self, steps: int, variance: Literal["beta", "posterior"]) -> Plan:
         """Ancestral sampling from predictions of x0.

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 _WORD = 0xFFFFFFFF
+_GOLDEN = (math.sqrt(5) - 1) / 2
+"""Its multiples, modulo 1, fill [0, 1) evenly."""
 
 
 def address(seed: int, purpose: str) -> int:
@@ -68,6 +70,11 @@ def _words(key: int, index: Tensor, count: int, step: int | Tensor) -> Tensor:
 def uniform(seed: int, purpose: str, index: Tensor, *, step: int = 0) -> Tensor:
     """One float64 in [0, 1) for each entry of index [B]."""
     return _words(address(seed, purpose), index, 1, step)[:, 0].double() / 2**32
+
+
+def spread(index: Tensor) -> Tensor:
+    """float64 in [0, 1), spread evenly however many there are: one for each entry of index [B]."""
+    return (index.double() * _GOLDEN + 0.5) % 1
 
 
 def normal(

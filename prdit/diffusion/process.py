@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prdit.diffusion.noise import normal, uniform
-
-GOLDEN = (math.sqrt(5) - 1) / 2
-"""Its multiples, modulo 1, fill [0, 1) evenly."""
+from prdit.diffusion.noise import normal, spread, uniform
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,7 @@ class Process:
 
     def spread_timesteps(self, index: Tensor) -> Tensor:
         """Fixed timesteps, spread evenly however many there are: one for each entry of index."""
-        share = (index.double() * GOLDEN + 0.5) % 1
-        return self.first_timestep + (share * self.timesteps).long()
+        return self.first_timestep + (spread(index) * self.timesteps).long()
 
     def diffuse(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t of x0 and eps [B, 1, S, S, S] at t [B]."""

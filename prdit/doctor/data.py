@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from prdit import experiments, shards
+from prdit import experiments, published_weights, shards
 from prdit.config import Config, ImagingDataCommons, Zenodo
 from prdit.config.file import load_file
-from prdit.data.sources import weights as published
 from prdit.data.sources.zenodo import TOKEN
 from prdit.doctor.line import Line, note, ok, problem
 from prdit.doctor.profile import Profile
@@ -50,12 +49,12 @@ def weights(config: Config) -> Iterator[Line]:
             yield problem(f"{told}; fetch it anew")
     named = [Path(path) for path in experiments.published_weights(config)]
     missing = [path for path in named if not path.is_file()]
-    unknown = [str(path) for path in missing if path.name not in published.SOURCES]
+    unknown = [str(path) for path in missing if path.name not in published_weights.SOURCES]
     names = ", ".join(path.name for path in missing or named)
     if unknown:
         yield problem(
             f"there are no weights {', '.join(unknown)}, and none of that name are published: put"
-            f" the file there or name one of {', '.join(published.SOURCES)}"
+            f" the file there or name one of {', '.join(published_weights.SOURCES)}"
         )
     elif missing:
         yield ok(f"the workflow will fetch weights that are not there yet: {names}")
@@ -111,7 +110,7 @@ def network(config: Config, jobs: Sequence[Job], profile: Profile) -> Iterator[L
             yield token(dataset.label)
             fetches.append([dataset.source.url])
     missing = [Path(path) for path in experiments.published_weights(config)]
-    found = {published.SOURCES.get(path.name) for path in missing if not path.is_file()}
+    found = {published_weights.SOURCES.get(path.name) for path in missing if not path.is_file()}
     hosts = {f"https://{urlsplit(url).hostname}" for url in found if url}
     for addresses in [*fetches, *([host] for host in sorted(hosts))]:
         yield from servers(addresses)

@@ -17,7 +17,7 @@ from prdit.config import Training
 from prdit.errors import UserError
 from prdit.files import sha256, write_json
 from prdit.generators import weights
-from prdit.models.prdit import PRDiT
+from prdit.generators.base import build
 from prdit.models.released_names import Architecture, from_released, infer
 from prdit.recipes import TrainRecipe
 
@@ -60,8 +60,7 @@ def convert(
     found = infer(averaged)
     entry = _entry(found, heads, noise_std)
     recipe = TrainRecipe(model=entry, size=size)
-    for state in (averaged, trained):
-        _check(state, found, entry, size, checkpoint)
+    _check((averaged, trained), entry, size, checkpoint)
     spacing_mm = 256 / size if spacing_mm is None else spacing_mm
     if not spacing_mm > 0 or not window[0] < window[1]:
         raise UserError("--spacing-mm must be positive, and --window its lower end first")
@@ -152,27 +151,13 @@ def _entry(found: Architecture, heads: int | None, noise_std: float) -> Entry:
         raise UserError(f"this package cannot build such a model: {reasons}") from None
 
 
-def _check(state: State, found: Architecture, entry: Entry, size: int, path: Path) -> None:
+def _check(states: tuple[State, State], entry: Entry, size: int, path: Path) -> None:
     """Raise UserError naming every tensor missing, surplus or of another shape."""
-    if size < found.stride or size % found.stride:
-        raise UserError(f"--size {size} is no multiple of the model's stride {found.stride}")
+    if size < entry.stride or size % entry.stride:
+        raise UserError(f"--size {size} is no multiple of the model's stride {entry.stride}")
     with torch.device("meta"):
-        network = PRDiT(
-            size,
-            patch=found.patch,
-            stride=found.stride,
-            width=found.width,
-            heads=entry.heads,
-            depth=found.depth,
-        )
-    wanted = network.state_dict()
-    wrong = {
-        "missing": sorted(set(wanted) - set(state)),
-        "surplus": sorted(set(state) - set(wanted)),
-        "of another shape": sorted(
-            name for name in set(wanted) & set(state) if wanted[name].shape != state[name].shape
-        ),
-    }
-    if any(wrong.values()):
-        listed = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names)
-        raise UserError(f"the weights in {path} are no whole PRDiT; {listed}")
+        wanted = build(entry, size).network.state_dict()
+    for state in states:
+        wrong = weights.misfit(wanted, state)
+        if wrong:
+            raise UserError(f"the weights in {path} are no whole PRDiT; {wrong}")

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prdit.config import Sampler
 from prdit.generators.base import Generator, build
-from prdit.generators.diffusion import DiffusionGenerator
+from prdit.generators.prdit import AnyPRDiT
 from prdit.generators.vq_gan import VQGAN
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def describe(entry: Model, size: int, base: Model | None = None) -> list[Part]:
         Part(name, *parameters(part), within(counts, f"{type(network).__name__}.{name}"))
         for name, part in network.named_children()
     ]
-    if not isinstance(generator, DiffusionGenerator):
+    if not isinstance(generator, AnyPRDiT):
         parts = [Part(part.name, part.parameters, part.trained, None) for part in parts]
     return [*parts, Part("all", *parameters(network), counter.get_total_flops())]
 
@@ -56,7 +56,7 @@ def describe(entry: Model, size: int, base: Model | None = None) -> list[Part]:
 def once(generator: Generator, size: int) -> None:
     """Let one volume pass: of PRDiT, through its network; of a rival, drawn in one step."""
     meta = torch.device("meta")
-    if isinstance(generator, DiffusionGenerator):
+    if isinstance(generator, AnyPRDiT):
         x = torch.empty(1, 1, size, size, size, device=meta)
         generator.network(x, torch.empty(1, device=meta))
     elif isinstance(generator, VQGAN):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def run(
     try:
         if adopt == "proven":
             take_over(kept, source, numbers)
-        missing = [n for n in numbers if not whole(path_of(kept, n))]
+        missing = [n for n in numbers if share_clamped(path_of(kept, n)) is None]
         for number, volume, note in source.volumes(missing):
             write_nifti(path_of(kept, number), volume, note)
     except OutOfMemory as error:  # which is a result to pass on
@@ -73,7 +74,7 @@ def run(
     paths = [path_of(kept, n) for n in numbers]
     told = {
         "files": {f"{kept.key}/{path.name}": sha256(path) for path in paths},
-        "share_clamped": float(np.mean([share_clamped(path) for path in paths])),
+        "share_clamped": float(np.mean(np.array([share_clamped(path) for path in paths], float))),
         "drawn": len(missing),
         "seconds": round(time.perf_counter() - started, 2),
         "memory_gib": round(peak_gib(device), 3),
@@ -94,8 +95,12 @@ class Source:
         self, recipe: SampleRecipe, weights: Path, device: torch.device, batch: int
     ) -> None:
         self.recipe, self.weights, self.device, self.batch = recipe, weights, device, batch
-        self.size = 0
-        """Edge of the volumes that are due; known once weights are loaded."""
+
+    @cached_property
+    def loaded(self) -> tuple[Draw, dict[str, Any]]:
+        """What draws volumes, and what the weights file says of them."""
+        generator, about = weights_file.load(self.weights, str(self.device))
+        return generator.drawing(self.recipe.sampler), about
 
     def volumes(self, numbers: Sequence[int]) -> Iterator[tuple[int, Volume, str]]:
         """(number, volume in HU, note for its header), for each of the numbers.
@@ -106,11 +111,9 @@ class Source:
         """
         if not numbers:
             return
-        generator, about = weights_file.load(self.weights, str(self.device))
-        draw, left = generator.drawing(self.recipe.sampler), list(numbers)
-        self.size = int(about["size"])
+        about, left = self.loaded[1], list(numbers)
         while left:
-            some, x = self.fitting(draw, left)
+            some, x = self.fitting(left)
             left = left[len(some) :]
             if not np.isfinite(x).all():
                 raise UserError(
@@ -120,14 +123,15 @@ class Source:
             for number, volume in zip(some, x, strict=True):
                 yield number, in_hu(volume, about["window"], about["spacing_mm"]), note(volume)
 
-    def fitting(self, draw: Draw, numbers: Sequence[int]) -> tuple[Sequence[int], np.ndarray]:
+    def fitting(self, numbers: Sequence[int]) -> tuple[Sequence[int], np.ndarray]:
         """The first of the numbers and their volumes [B, S, S, S], as many as memory holds."""
+        draw, about = self.loaded
         while True:
             some = numbers[: self.batch]
             try:
                 with torch.inference_mode():
                     x = draw(torch.tensor(some, device=self.device), self.recipe.seed)
-                due = (len(some), 1, *[self.size] * 3)
+                due = (len(some), 1, *[about["size"]] * 3)
                 if tuple(x.shape) != due:
                     raise UserError(f"{self.weights} draws {tuple(x.shape)}, where {due} is due")
                 return some, x.squeeze(1).float().cpu().numpy()
@@ -143,7 +147,7 @@ class Source:
 def take_over(kept: Kept, source: Source, numbers: Sequence[int]) -> None:
     """Take what other code drew, of the first code whose first volume the present one draws too."""
     for other in filter(kept.differs_in_code_alone, kept.siblings()):
-        there = [n for n in numbers if whole(path_of(other, n))]
+        there = [n for n in numbers if share_clamped(path_of(other, n)) is not None]
         for number, volume, _ in source.volumes(there[:1]):
             before = read_nifti(path_of(other, number)).hu.astype(int)
             if before.shape == volume.hu.shape and np.abs(before - volume.hu).max() <= SAME_HU:
@@ -166,11 +170,7 @@ def note(x: np.ndarray) -> str:
     return f"{NOTE} {(np.abs(x) > 1).mean():.6f}"
 
 
-def whole(path: Path) -> bool:
-    """Whether a sample is there, and complete."""
-    return (read_note(path) or "").startswith(NOTE)
-
-
-def share_clamped(path: Path) -> float:
-    """The share of voxels that a sample's header says were clamped."""
-    return float((read_note(path) or "").removeprefix(NOTE))
+def share_clamped(path: Path) -> float | None:
+    """The share of voxels that a sample's header says were clamped; None if it is not whole."""
+    told = read_note(path) or ""
+    return float(told.removeprefix(NOTE)) if told.startswith(NOTE) else None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from prdit.diffusion import samplers
 from prdit.diffusion.noise import address, normal_at
 from prdit.diffusion.process import Process
+from prdit.generators.precision import precision
 from prdit.models.global_dit import Block, PatchEmbedding
 from prdit.models.local_denoiser import LocalDenoiser
 from prdit.models.prdit import PRDiT
@@ -49,11 +50,11 @@ class Drawing:
         times = schedule(process.timesteps, sampler.steps)
         self.plan = samplers.BY_NAME[sampler.kind](times, process, k=sampler.k)
         self.network, self.process, self.size, self.output = network, process, size, sampler.output
-        self.device = network.device
+        self.device = next(network.parameters()).device
         self.repeated: Repeated | None = None
         if self.device.type == "cuda":
             half = sampler.precision == "bfloat16"
-            torch.set_float32_matmul_precision("high" if sampler.precision == "tf32" else "highest")
+            precision(sampler.precision, self.device)  # whether TF32 is used
             self.repeated = Repeated(self, torch.bfloat16 if half else torch.float32)
 
     @torch.inference_mode()

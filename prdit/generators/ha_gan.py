@@ -6,7 +6,6 @@ differs: see docs/rivals.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +16,7 @@ from torch.optim import Adam, Optimizer
 
 from prdit.diffusion.noise import normal, seeded, uniform
 from prdit.errors import UserError
-from prdit.generators.base import Draw, Generator, Update
+from prdit.generators.base import Draw, Generator, Losses, Update
 from prdit.generators.frozen import frozen
 from prdit.generators.precision import precision
 from prdit.models import ha_gan as parts
@@ -68,7 +67,7 @@ class HAGAN(Generator):
 
     def step(self, update: Update) -> dict[str, Tensor]:
         """Discriminator, generator, encoder of slabs, encoder of volumes: in this order."""
-        losses: dict[str, Callable[[Tensor, Tensor], dict[str, Tensor]]] = {
+        losses: dict[str, Losses] = {
             "discriminator": self.judged,
             "generator": self.deceived,
             "slab_encoder": self.slab_again,

@@ -16,11 +16,10 @@ from torch.optim import Adam, Optimizer
 from prdit.config import VQGAN
 from prdit.diffusion.ddpm import cosine
 from prdit.diffusion.noise import normal, seeded
-from prdit.diffusion.samplers import walk
 from prdit.errors import UserError
-from prdit.generators.base import Draw, Generator
+from prdit.generators.base import Generator
 from prdit.generators.ddpm import DDPMGenerator
-from prdit.generators.precision import precision
+from prdit.generators.weights import fit
 from prdit.models.latent_unet import LatentUNet
 from prdit.models.vq_gan import FirstStage
 
@@ -42,6 +41,7 @@ class LDM3D(DDPMGenerator):
     """Trained on the absolute error of the noise at even timesteps."""
 
     network: Networks
+    variance = "posterior"
 
     def __init__(self, entry: config.LDM3D, size: int, base: VQGAN) -> None:
         self.entry, self.seed = entry, entry.training.seed
@@ -56,7 +56,7 @@ class LDM3D(DDPMGenerator):
         its: nn.Module = trained.network
         if not isinstance(its, Networks):
             mine, its = self.network.first, its.first  # type: ignore[assignment]
-        mine.load_state_dict(its.state_dict())
+        fit(mine, its.state_dict(), "the weights to start from")
 
     def optimizers(self) -> list[Optimizer]:
         rate = self.entry.training.learning_rate
@@ -82,26 +82,13 @@ class LDM3D(DDPMGenerator):
         low, high = self.network.first.codebook.range()
         return (h + 1) / 2 * (high - low) + low
 
-    def drawing(self, sampler: config.Sampler) -> Draw:
-        plan = self.schedule.ancestral(sampler.steps, "posterior")
+    def estimate(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        eps = self.network.unet(x, t).float()
+        return eps, self.schedule.undone(x, eps, t).clamp(-1, 1)
 
-        @torch.inference_mode()
-        def draw(index: Tensor, seed: int) -> Tensor:
-            def denoise(x: Tensor, number: int) -> tuple[Tensor, Tensor]:
-                t = torch.full((len(x),), plan.times[number], device=x.device)
-                eps = self.network.unet(x, t).float()
-                return eps, self.schedule.undone(x, eps, t).clamp(-1, 1)
-
-            def noise(number: int) -> Tensor:
-                return normal(seed, "sampling noise", index, self.shape, step=number)
-
-            start = normal(seed, "sampling start", index, self.shape)
-            with precision(sampler.precision, index.device)():
-                latent = walk(plan, denoise, start, noise)[0]
-                found: Tensor = self.network.first.decode(self.unscaled(latent))
-            return found.float()
-
-        return draw
+    def volumes(self, x0: Tensor) -> Tensor:
+        found: Tensor = self.network.first.decode(self.unscaled(x0)).float()
+        return found
 
 
 def build(entry: config.LDM3D, size: int, base: config.Model | None) -> LDM3D:

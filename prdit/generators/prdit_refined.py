@@ -10,15 +10,15 @@ from prdit.config import PRDiT
 from prdit.diffusion.process import losses
 from prdit.errors import UserError
 from prdit.generators.base import Generator
-from prdit.generators.diffusion import DiffusionGenerator
-from prdit.generators.prdit import PRDiTGenerator
+from prdit.generators.prdit import AnyPRDiT, PRDiTGenerator
+from prdit.generators.weights import fit
 from prdit.models.refinement import FACTOR, RefinedPRDiT, consistency
 
 if TYPE_CHECKING:
     from prdit import config
 
 
-class RefinedGenerator(DiffusionGenerator):
+class RefinedGenerator(AnyPRDiT):
     """The refinement alone is trained, or with `train_base` all of it (Table 8)."""
 
     network: RefinedPRDiT
@@ -35,21 +35,13 @@ class RefinedGenerator(DiffusionGenerator):
         super().__init__(network, size, base, entry.training)
         self.entry = entry
         network.initialise(entry.training.seed)
-        network.requires_grad_(True)
         network.base.requires_grad_(entry.train_base)
 
     def start_from(self, trained: Generator) -> None:
         """From a base, or from a refined model to train on."""
         refined = isinstance(trained.network, RefinedPRDiT)
         mine = self.network if refined else self.network.base
-        wanted, its = mine.state_dict(), trained.network.state_dict()
-        for name in sorted({*wanted, *its}):
-            if name not in wanted or name not in its or its[name].shape != wanted[name].shape:
-                raise UserError(
-                    f"the weights to start from do not fit: {name} is not in both or of another"
-                    " shape; name a start_from with the base's width, depth, patch and stride"
-                )
-        mine.load_state_dict(its)
+        fit(mine, trained.network.state_dict(), "the weights to start from")
 
     def terms(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
         high, low = self.network.refined(x_t, self.network.modulations(t))

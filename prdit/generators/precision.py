@@ -13,6 +13,8 @@ Precision = Callable[[], AbstractContextManager[object]]
 def precision(name: str, device: torch.device) -> Precision:
     """Context to compute in; weights, moments and averages are float32 in any case.
 
+    TF32 is no context: a call turns it on or off for the whole process, until the next call.
+
     Args:
         name: "bfloat16" (mixed, A.9.2), "tf32" or "float32"; a CPU computes in float32 always.
     """

@@ -37,15 +37,15 @@ def run(
         raise UserError(f"{file} has sha256 {given}, not {wanted}: it is another file")
     store = open_store(volumes)
     generator = build(recipe.model, recipe.size, recipe.base)
+    averaged, raw, nominal = chosen(file, generator, recipe, store)
     about = {
         "window": store.window,
-        "nominal_hu": True,
+        "nominal_hu": nominal,
         "spacing_mm": store.spacing_mm,
         "cohort": store.cohort,
         "taken_from": given,
     }
-    averaged, raw = chosen(file, generator, recipe, store)
-    weights_file.fit(generator, averaged, file)
+    weights_file.fit(generator.network, averaged, f"the weights in {file}")
     weights_file.save(weights, averaged, raw, recipe, about)
     with atomic(history) as unfinished:
         unfinished.touch()
@@ -55,11 +55,15 @@ def run(
 
 def chosen(
     file: Path, generator: Generator, recipe: TrainRecipe, store: Store
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The averaged weights and those as trained, by the names of the generator's network."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor], bool]:
+    """The averaged weights and those as trained, by the names of the generator's network.
+
+    Beside them: whether the HU of what they draw are but nominal, as those of authors' weights are,
+    and of a file that does not tell.
+    """
     if not weights_file.is_one(file):
         state = generator.from_authors(read(file), file)
-        return state, state
+        return state, state, True
     about = weights_file.told(file)
     if "oom" in about:
         raise UserError(f"{file} holds no weights: its training ran out of memory; name another")
@@ -74,7 +78,7 @@ def chosen(
             f"{file} makes volumes of {in_words(made)}, but this data set's are of"
             f" {in_words(here)}; change the data set's grid and window, or the size"
         )
-    return weights_file.state_of(file), weights_file.state_of(file, raw=True)
+    return *weights_file.state_of(file), bool(about.get("nominal_hu", True))
 
 
 def in_words(made: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
     torch.set_num_threads(threads)
     device = chosen_device()
     cuda = device.type == "cuda"
-    card = {
+    card: dict[str, Any] = {
         "device": device_name(device) + ("" if cuda else f" CPU, {threads} threads"),
         "precision": recipe.sampler.precision if cuda else "float32",
         "torch": torch.__version__,
@@ -36,12 +37,13 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
     try:
         generator, _ = weights_file.load(weights, str(device))
         draw = generator.drawing(recipe.sampler)
-        for number in range(recipe.repeats + 1):
-            started = time.perf_counter()
-            draw(torch.tensor([number], device=device), 0)
-            synchronise(device)
-            seconds.append(time.perf_counter() - started)
-        card["memory_gib"] = f"{peak_gib(device):.3f}"
+        with torch.inference_mode():
+            for number in range(recipe.repeats + 1):
+                started = time.perf_counter()
+                draw(torch.tensor([number], device=device), 0)
+                synchronise(device)
+                seconds.append(time.perf_counter() - started)
+        card["memory_gib"] = round(peak_gib(device), 3)
     except (OutOfMemory, RuntimeError, MemoryError) as error:
         asked = asked_for(error)
         if asked is None:

@@ -18,6 +18,7 @@ from prdit.diffusion.noise import seeded, uniform
 from prdit.errors import UserError
 from prdit.generators.base import Generator, Update
 from prdit.generators.frozen import frozen
+from prdit.generators.weights import fit
 from prdit.models import perceptual
 from prdit.models.vq_gan import FirstStage, patch_discriminator, places
 
@@ -53,7 +54,7 @@ class VQGAN(Generator):
             self.network = Networks(entry)
 
     def start_from(self, trained: Generator) -> None:
-        self.network.load_state_dict(trained.network.state_dict())
+        fit(self.network, trained.network.state_dict(), "the weights to start from")
 
     def optimizers(self) -> list[Optimizer]:
         parts, rate = self.network, self.entry.training.learning_rate

@@ -16,11 +16,9 @@ from torch.optim import AdamW, Optimizer
 
 from prdit.diffusion.ddpm import linear
 from prdit.diffusion.noise import normal, seeded
-from prdit.diffusion.samplers import walk
 from prdit.errors import UserError
-from prdit.generators.base import Draw, Generator
+from prdit.generators.base import Generator
 from prdit.generators.ddpm import DDPMGenerator
-from prdit.generators.precision import precision
 from prdit.models.wavelets import haar, inverse_haar
 from prdit.models.wdm_unet import WaveletUNet
 
@@ -35,10 +33,12 @@ class WDM3D(DDPMGenerator):
     """Trained on the mean squared error of all bands at even timesteps."""
 
     network: WaveletUNet
+    variance = "beta"
 
     def __init__(self, entry: config.WDM3D, size: int) -> None:
-        self.entry, self.size, self.seed = entry, size, entry.training.seed
+        self.entry, self.seed = entry, entry.training.seed
         self.schedule = linear(entry.timesteps)
+        self.shape = (8, *[size // 2] * 3)
         with seeded(self.seed, "WDM-3D"):
             self.network = WaveletUNet(entry.base, entry.multiples)
 
@@ -75,25 +75,13 @@ class WDM3D(DDPMGenerator):
         pairs = zip(wanted.items(), theirs, strict=True)
         return {name: its.float().reshape(mine.shape) for (name, mine), (_, its) in pairs}
 
-    def drawing(self, sampler: config.Sampler) -> Draw:
-        plan = self.schedule.ancestral(sampler.steps, "beta")
-        shape = (8, *[self.size // 2] * 3)
+    def estimate(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """x in place of eps: this sampling has no use for it."""
+        found = self.network(x, t).float()
+        return x, to_bands(from_bands(found).clamp(-1, 1))
 
-        @torch.inference_mode()
-        def draw(index: Tensor, seed: int) -> Tensor:
-            def denoise(x: Tensor, number: int) -> tuple[Tensor, Tensor]:
-                t = torch.full((len(x),), plan.times[number], device=x.device)
-                found = self.network(x, t).float()
-                return x, to_bands(from_bands(found).clamp(-1, 1))
-
-            def noise(number: int) -> Tensor:
-                return normal(seed, "sampling noise", index, shape, step=number)
-
-            start = normal(seed, "sampling start", index, shape)
-            with precision(sampler.precision, index.device)():
-                return from_bands(walk(plan, denoise, start, noise)[0])
-
-        return draw
+    def volumes(self, x0: Tensor) -> Tensor:
+        return from_bands(x0)
 
 
 def to_bands(x: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from prdit.errors import OutOfMemory, UserError
 from prdit.files import atomic
@@ -72,16 +73,15 @@ def load(path: Path, device: str = "cpu", *, raw: bool = False) -> tuple[Generat
         OutOfMemory: the model was too large to train.
     """
     try:
-        with safe_open(path, framework="pt", device=device) as file:
-            about = json.loads((file.metadata() or {})["prdit"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = _about(path)
         recipe = TrainRecipe.model_validate(about.pop("recipe"))
+        averaged, trained = state_of(path, device)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path} is no weights file of prdit ({error}); train it again") from None
     if "oom" in about:
         raise OutOfMemory(about["oom"])
     generator = build(recipe.model, recipe.size, recipe.base)
-    fit(generator, _chosen(state, raw=raw), path)
+    fit(generator.network, trained if raw else averaged, f"the weights in {path}")
     generator.network.to(device).eval()
     return generator, {**about, "size": recipe.size}
 
@@ -95,35 +95,53 @@ def is_one(path: Path) -> bool:
         return False
 
 
-def state_of(path: Path, *, raw: bool = False) -> dict[str, Tensor]:
-    """The tensors of a weights file: averaged, or as trained."""
-    with safe_open(path, framework="pt") as file:
-        return _chosen({name: file.get_tensor(name) for name in file.keys()}, raw=raw)  # noqa: SIM118
+def state_of(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The averaged weights of a file, and those as trained."""
+    with safe_open(path, framework="pt", device=device) as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    averaged = {name: t for name, t in state.items() if not name.startswith(RAW)}
+    differing = {n.removeprefix(RAW): t for n, t in state.items() if n.startswith(RAW)}
+    return averaged, averaged | differing
 
 
 def told(path: Path) -> dict[str, Any]:
     """What a weights file says of the volumes of its generator: size, window, spacing_mm."""
+    about = _about(path)
+    return {"size": about.pop("recipe")["size"], **about}
+
+
+def _about(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="pt") as file:
-        about = json.loads((file.metadata() or {})["prdit"])
-    return {**about, "size": about.pop("recipe")["size"]}
+        found: dict[str, Any] = json.loads((file.metadata() or {})["prdit"])
+    return found
 
 
-def _chosen(state: dict[str, Tensor], *, raw: bool) -> dict[str, Tensor]:
-    averaged = {name: t for name, t in state.items() if not name.startswith(RAW)}
-    as_trained = {n.removeprefix(RAW): t for n, t in state.items() if n.startswith(RAW)}
-    return averaged | as_trained if raw else averaged
+def fit(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Put tensors into a network.
 
+    Args:
+        what: what the tensors are, a plural that begins the sentence of the error.
 
-def fit(generator: Generator, state: dict[str, Tensor], path: Path) -> None:
-    """Put tensors into a network, or raise UserError naming every one that does not fit."""
-    wanted = generator.network.state_dict()
-    missing, surplus = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-    other = sorted(n for n in set(wanted) & set(state) if wanted[n].shape != state[n].shape)
-    if missing or surplus or other:
-        kinds = {"missing": missing, "surplus": surplus, "of another shape": other}
-        told = [f"{len(names)} {kind}, e.g. {names[0]}" for kind, names in kinds.items() if names]
+    Raises:
+        UserError: they do not fit; it names every one that does not.
+    """
+    wrong = misfit(network.state_dict(), state)
+    if wrong:
         raise UserError(
-            f"{path} does not fit its model ({'; '.join(told)}); look at its settings, or train it"
-            " again"
+            f"{what} do not fit: {wrong}; give the model the settings that they were trained with,"
+            " or train them again"
         )
-    generator.network.load_state_dict(state)
+    network.load_state_dict(state)
+
+
+def misfit(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """Every tensor that keeps a state from being the one that is wanted; empty if it fits."""
+    both = set(wanted) & set(state)
+    kinds = {
+        "missing": set(wanted) - both,
+        "surplus": set(state) - both,
+        "of another shape": {name for name in both if wanted[name].shape != state[name].shape},
+    }
+    return "; ".join(
+        f"{kind}: {', '.join(sorted(names))}" for kind, names in kinds.items() if names
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from prdit.config import Backbone
 from prdit.data.samples import read_samples
 from prdit.data.store import open_store
-from prdit.data.volume import from_window, to_window
+from prdit.data.volume import to_window
 from prdit.errors import UserError
 from prdit.files import atomic, damaged, read_json, sha256
 from prdit.metrics.fingerprint import fingerprint
@@ -140,10 +140,10 @@ def real_volumes(array: Path) -> Read:
     """The store's volumes, rounded to whole HU as generated ones are."""
     store = open_store(array)
     low, high = store.window
-    hu = (from_window(store.volume(i), low, high) for i in range(len(store.series)))
+    volumes = map(store.in_whole_hu, range(len(store.series)))
     size = store.quantised.shape[1]
     made_from = {"window": [low, high], "cohort": store.cohort, "size": size}
-    return (to_window(volume, low, high) for volume in hu), store.series, store.parts, made_from
+    return volumes, store.series, store.parts, made_from
 
 
 def generated_volumes(cards: list[Path]) -> Read:

@@ -70,11 +70,6 @@ class Generator(nn.Module):
         return self.volume(self.features(z))
 
 
-def normed(layer: nn.Module) -> nn.Module:
-    """With its spectral norm held at 1."""
-    return spectral_norm(layer)
-
-
 class Discriminator(nn.Module):
     """Logit of slabs [B, 1, S/8, S, S] with their places [B] in 0..1, and of small volumes.
 
@@ -84,11 +79,11 @@ class Discriminator(nn.Module):
 
     def __init__(self, size: int, width: int = WIDTH) -> None:
         super().__init__()
-        self.high = nn.ModuleList(normed(layer) for layer in slab_layers(size, width))
+        self.high = nn.ModuleList(map(spectral_norm, slab_layers(size, width)))
         last = 4 * width
-        self.place_1 = normed(nn.Linear(last + 1, 2 * width))
-        self.place_2 = normed(nn.Linear(2 * width, 1))
-        self.low = nn.ModuleList(normed(layer) for layer in small_layers(size, width))
+        self.place_1 = spectral_norm(nn.Linear(last + 1, 2 * width))
+        self.place_2 = spectral_norm(nn.Linear(2 * width, 1))
+        self.low = nn.ModuleList(map(spectral_norm, small_layers(size, width)))
 
     def forward(self, slab: Tensor, small: Tensor, place: Tensor) -> Tensor:
         """[B]: the mean of both logits."""
@@ -107,19 +102,16 @@ class Discriminator(nn.Module):
 def slab_layers(size: int, c: int) -> list[nn.Module]:
     """Convolutions of D^H down to one voxel."""
 
-    def conv(a: int, b: int, deep: bool, stride: object, padding: object) -> nn.Module:
-        return nn.Conv3d(a, b, (4, 4, 4) if deep else (2, 4, 4), stride, padding)  # type: ignore[arg-type]
-
     def flat(a: int, b: int, last: bool = False) -> nn.Module:
         if last:
             return nn.Conv3d(a, b, (1, 4, 4))
         return nn.Conv3d(a, b, (1, 4, 4), (1, 2, 2), (0, 1, 1))
 
     def half(a: int, b: int) -> nn.Module:
-        return conv(a, b, False, 2, (0, 1, 1))
+        return nn.Conv3d(a, b, (2, 4, 4), 2, (0, 1, 1))
 
     def whole(a: int, b: int) -> nn.Module:
-        return conv(a, b, True, 2, 1)
+        return nn.Conv3d(a, b, 4, 2, 1)
 
     if size == 16:
         return [whole(1, 2 * c), half(2 * c, 4 * c), flat(4 * c, 4 * c, last=True)]
@@ -135,10 +127,14 @@ def slab_layers(size: int, c: int) -> list[nn.Module]:
 
 def small_layers(size: int, c: int) -> list[nn.Module]:
     """Convolutions of D^L, of volumes of a quarter of the edge."""
-    widths = {16: [], 32: [8 * c], 64: [4 * c, 8 * c], 128: [2 * c, 4 * c, 8 * c]}
-    chain = [1, *widths.get(size, [c, 2 * c, 4 * c, 8 * c])]
+    chain = [1, *halved(size, c)]
     layers: list[nn.Module] = [nn.Conv3d(a, b, 4, 2, 1) for a, b in pairwise(chain)]
     return [*layers, nn.Conv3d(chain[-1], 1, 4)]
+
+
+def halved(size: int, c: int) -> list[int]:
+    """Channels after each halving of a quarter of the edge down to 4."""
+    return [8 * c, 4 * c, 2 * c, c][: int(math.log2(size)) - 4][::-1]
 
 
 def halving(channels: int, out: int) -> nn.Sequential:
@@ -165,9 +161,7 @@ class VolumeEncoder(nn.Module):
 
     def __init__(self, size: int, width: int = WIDTH, latent: int = LATENT) -> None:
         super().__init__()
-        c = width
-        widths = {16: [], 32: [8 * c], 64: [4 * c, 8 * c], 128: [2 * c, 4 * c, 8 * c]}
-        chain = [2 * c, *widths.get(size, [c, 2 * c, 4 * c, 8 * c])]
+        chain = [2 * width, *halved(size, width)]
         stages = (halving(a, b) for a, b in pairwise(chain))
         self.layers = nn.Sequential(*stages, nn.Conv3d(chain[-1], latent, 4))
 

@@ -168,10 +168,11 @@ def bucket(distance: Tensor) -> Tensor:
 
 
 class LatentUNet(nn.Module):
-    """(latents [B, 8, n, n, n], t [B]) -> eps of the same shape.
+    """(latents [B, channels, n, n, n], t [B]) -> eps of the same shape.
 
     Args:
         width: channels of the first level.
+        channels: of the latents.
     """
 
     def __init__(
@@ -210,7 +211,7 @@ class LatentUNet(nn.Module):
         self.last = nn.Conv3d(width, channels, 1)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Latents [B, 8, n, n, n] at timesteps t [B]."""
+        """Latents [B, channels, n, n, n] at timesteps t [B]."""
         bias, rates = self.bias(x.shape[2]), self.rates
         times = self.times(sinusoid(t, self.width, closed=True))
         h = start = self.first_depth(self.first(x), bias, rates)

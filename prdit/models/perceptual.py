@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from prdit.errors import UserError
+from prdit.published_weights import LPIPS, VGG
 
-VGG, WEIGHTING = "vgg16-397923af.pth", "lpips_vgg.pth"
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 MEAN, STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Of images in [-1, 1], as LPIPS normalises them."""
@@ -66,7 +66,7 @@ def load(folder: Path) -> Perceptual:
     """
     network = Perceptual()
     trunk = {f"features.{k}": v for k, v in read(folder / VGG, "features.").items()}
-    weighting = read(folder / WEIGHTING, "lin")
+    weighting = read(folder / LPIPS, "lin")
     state = {name: value for name, value in network.state_dict().items() if name in ("mean", "std")}
     state |= trunk
     state |= {f"weighting.{k[0]}.weight": value for k, value in weighting.items()}

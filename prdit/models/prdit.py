@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from prdit.models.embeddings import TimeEmbedding
@@ -65,8 +64,7 @@ class PRDiT(nn.Module):
         v = extract(x_t, self.patch, self.stride)
         found, left = [], list(modulations)
         if self.local is not None:
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-                found.append(self.local(v, left.pop(0)))
+            found.append(self.local(v, left.pop(0)))
         if self.residual is not None:
             found.append(self.residual(v, left.pop(0)))
         return found
@@ -75,16 +73,6 @@ class PRDiT(nn.Module):
         """Tokens [B, N, 2 s^3] put together: noise and signal (Figure 15 shows each branch's)."""
         eps, x0 = assemble(tokens, self.grid, self.stride).chunk(2, dim=1)
         return eps, x0
-
-    @property
-    def device(self) -> torch.device:
-        """Where its parameters are."""
-        return next(self.parameters()).device
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the Local Denoiser is kept as it is, and needs no gradient."""
-        return not any(p.requires_grad for p in self.local_parameters().values())
 
     def local_parameters(self) -> dict[str, nn.Parameter]:
         """What stage 1 trains and stage 2 keeps frozen, by name."""

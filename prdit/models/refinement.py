@@ -81,11 +81,6 @@ class RefinedPRDiT(nn.Module):
         eps, x0 = assemble(tokens, self.grid, self.stride).chunk(2, dim=1)
         return (eps_up + eps, x0_up + x0), (eps_low, x0_low)
 
-    @property
-    def device(self) -> torch.device:
-        """Where its parameters are."""
-        return next(self.parameters()).device
-
     def initialise(self, seed: int) -> None:
         """Initial weights of all but the base, which keeps its own; the refinement adds nothing."""
         kept = {name: value.clone() for name, value in self.base.state_dict().items()}

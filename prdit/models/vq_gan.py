@@ -62,7 +62,7 @@ class Doubled(nn.Module):
 
 
 class Encoder(nn.Module):
-    """[B, 1, S, S, S] -> [B, 16 * 2^levels, n, n, n] with n = S / 2^levels."""
+    """[B, 1, S, S, S] -> [B, hidden * 2^levels, n, n, n] with n = S / 2^levels."""
 
     def __init__(self, levels: int, hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """[B, 16 * 2^levels, n, n, n] -> [B, 1, S, S, S], not bounded."""
+    """[B, hidden * 2^levels, n, n, n] -> [B, 1, S, S, S], not bounded."""
 
     def __init__(self, levels: int, hidden: int = HIDDEN) -> None:
         super().__init__()

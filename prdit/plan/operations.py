@@ -11,7 +11,7 @@ from prdit.config import Critic, Model, Sampler
 from prdit.critic.wgan import Critic as CriticNetwork
 from prdit.generators.base import Generator, build
 from prdit.generators.describe import describe
-from prdit.generators.diffusion import DiffusionGenerator
+from prdit.generators.prdit import AnyPRDiT
 from prdit.machine.rate import flop_per_volume
 from prdit.metrics.features import resnet_3d
 from prdit.recipes import TrainRecipe
@@ -48,7 +48,7 @@ def drawing(recipe: str, sampler: str) -> int:
     """Of one volume drawn, by recipe of the training and sampler as JSON."""
     steps = Sampler.model_validate_json(sampler).steps
     first, generator = forward(recipe), empty(recipe)
-    if isinstance(generator, DiffusionGenerator) or not first:
+    if isinstance(generator, AnyPRDiT) or not first:
         return first * steps
     each = _drawn(generator, 2) - first  # 0 where there is one pass, whatever the sampler says
     return first + (steps - 1) * each

@@ -7,7 +7,6 @@ digests, and read.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import subprocess
@@ -20,7 +19,7 @@ from pydicom.errors import InvalidDicomError
 
 from prdit.data.sources.verified import RawScan, write_verified
 from prdit.errors import UserError
-from prdit.files import read_csv
+from prdit.files import md5, read_csv
 from prdit.recipes import FetchRecipe
 
 BUCKET = "s3://idc-open-data"
@@ -74,9 +73,8 @@ def _series(path: Path, row: list[str]) -> Series:
     if not (
         re.fullmatch(r"[0-9][0-9.]*", uid)
         and re.fullmatch(r"[0-9A-Za-z-]+", uuid)
-        and files.isascii()
-        and files.isdigit()
-        and size.isdigit()
+        and re.fullmatch("[0-9]+", files)
+        and re.fullmatch("[0-9]+", size)
     ):
         raise UserError(f"the manifest {path} has a row that is no series: {row}; correct it")
     return Series(uid, patient, uuid, int(files), int(size))
@@ -163,8 +161,7 @@ def _same(path: Path, entry: dict[str, Any]) -> bool:
         return False
     if len(etag) != 32 or "-" in etag:  # uploaded in parts: no digest of the whole
         return True
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest() == etag
+    return md5(path) == etag
 
 
 def check_headers(files: list[Path], series: Series) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from prdit.data.arrays import AIR_AND_BONE_HU
 from prdit.data.phantom.dicom_writer import write_series
 from prdit.data.phantom.thorax import acquisition, thorax
-from prdit.data.sources.patients import METADATA, PATIENT, SCAN, read_patients
+from prdit.data.sources.patients import METADATA, PATIENT, SCAN
 from prdit.data.sources.verified import RawScan, write_verified
-from prdit.files import atomic
+from prdit.files import atomic, write_csv
 from prdit.recipes import PhantomRecipe
 
+AIR_AND_BONE_HU = (-1000, 1000)
+"""What RAD-ChestCT's files are clipped to."""
 _FIELD_MM = 370.0
 """About what the scans of RAD-ChestCT measure along each axis."""
 
@@ -40,19 +40,18 @@ def _as_dicom(recipe: PhantomRecipe, folder: Path) -> list[RawScan]:
 
 def _as_rad_chestct(recipe: PhantomRecipe, folder: Path) -> list[RawScan]:
     """An npz for each scan, from head to feet, and a CSV that tells whose: two per patient."""
-    names = {index: f"trn{index:05d}" for index in _subjects(recipe)}
+    scans = []
     spacing = recipe.source.voxel_mm
     shape = (round(_FIELD_MM / spacing),) * 3
-    for index, name in names.items():
+    for index in _subjects(recipe):
+        name = f"trn{index:05d}"
+        path = folder / f"{name}.npz"
         hu = thorax(recipe.source.seed, index, (spacing,) * 3, shape).hu
-        with atomic(folder / f"{name}.npz") as partial, partial.open("wb") as file:
+        with atomic(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, ct=np.clip(hu[::-1], *AIR_AND_BONE_HU))
-    with atomic(folder / METADATA) as partial, partial.open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow((SCAN, PATIENT))
-        table.writerows((f"{name}.npz", f"MRN{index // 2:05d}") for index, name in names.items())
-    patients = read_patients(folder / METADATA, SCAN, PATIENT)
-    return [RawScan(name, folder / f"{name}.npz", patients[name]) for name in names.values()]
+        scans.append(RawScan(name, path, f"MRN{index // 2:05d}"))
+    write_csv(folder / METADATA, (SCAN, PATIENT), ((s.path.name, s.patient_id) for s in scans))
+    return scans
 
 
 def _subjects(recipe: PhantomRecipe) -> range:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from prdit.data.sources.patients import METADATA, PATIENT, SCAN, read_patients, 
 from prdit.data.sources.verified import RawScan
 from prdit.data.sources.zenodo import Record
 from prdit.errors import UserError
-from prdit.files import atomic
+from prdit.files import write_csv
 from prdit.recipes import RecordRecipe
 
 COLUMNS = ("scan_id", "patient_id", "file", "bytes", "md5")
@@ -37,13 +36,12 @@ def run(recipe: RecordRecipe, *, manifest: Path) -> None:
     table = manifest.with_name(METADATA)
     record.download(METADATA, files[METADATA]["size"], _md5(files[METADATA]), table)
     patients = read_patients(table, SCAN, PATIENT)
-    with atomic(manifest) as partial, partial.open("w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        for name in scans:
-            scan_id = name.removesuffix(".npz")
-            patient = whose(RawScan(scan_id, Path(name)), patients, METADATA)
-            rows.writerow((scan_id, patient, name, files[name]["size"], _md5(files[name])))
+    rows = []
+    for name in scans:
+        scan_id = name.removesuffix(".npz")
+        patient = whose(RawScan(scan_id, Path(name)), patients, METADATA)
+        rows.append((scan_id, patient, name, files[name]["size"], _md5(files[name])))
+    write_csv(manifest, COLUMNS, rows)
 
 
 def licence(about: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ config or a command line.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -23,7 +22,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from prdit.errors import UserError
-from prdit.files import sync
+from prdit.files import md5, sync
 
 TOKEN = "ZENODO_RADCHESTCT_TOKEN"
 """Environment variable with a personal access token, or the token of a share link."""
@@ -39,7 +38,7 @@ LONGEST_LIST = 1 << 26
 CHUNK = 1 << 16
 
 
-class _Patient(Retry):
+class _Waiting(Retry):
     """Waits as long as a server that was asked too often says, but no longer than an hour."""
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
@@ -77,7 +76,7 @@ class Record:
         elif token:
             self.session.auth = _Bearer(token)
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)  # its warnings tell addresses
-        retry = _Patient(
+        retry = _Waiting(
             total=ATTEMPTS,
             connect=3,
             backoff_factor=PAUSE_S,
@@ -107,13 +106,17 @@ class Record:
             raise UserError(f"{self.page} tells of a file with a negative size")
         return found
 
-    def download(self, name: str, size: int, md5: str, path: Path) -> None:
+    def download(self, name: str, size: int, due: str, path: Path) -> None:
         """Bring one file to `path`, from where an earlier attempt ended; whole or not at all.
+
+        Args:
+            size: in bytes.
+            due: its MD5.
 
         Raises:
             UserError: refused, broken off too often, or other bytes than the record tells of.
         """
-        if path.is_file() and path.stat().st_size == size and digest(path) == md5:
+        if path.is_file() and path.stat().st_size == size and md5(path) == due:
             return
         partial = path.with_name(f".{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +132,7 @@ class Record:
                 f"{name} of {self.page} broke off at {_size(partial)} of {size} bytes, {ATTEMPTS}"
                 " times; run the same command again, which goes on from there"
             )
-        if digest(partial) != md5:
+        if md5(partial) != due:
             partial.unlink()
             raise UserError(
                 f"{name} of {self.page} arrived with another MD5 than the record tells of; it was"
@@ -141,7 +144,7 @@ class Record:
     def _append(self, name: str, partial: Path, start: int, size: int) -> None:
         """Add what is missing from byte `start` on to a partial file, as far as the answer goes."""
         headers = {"Range": f"bytes={start}-"} if start else {}
-        answer = self._get(f"{self.url}/files/{name}/content", headers=headers, stream=True)
+        answer = self._get(f"{self.url}/files/{name}/content", headers=headers)
         if answer.headers.get("Content-Type", "").startswith("text/html"):
             raise UserError(f"{self.page} answers with a web page in place of {name}; try later")
         goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
@@ -161,7 +164,7 @@ class Record:
 
     def _json(self, url: str) -> dict[str, Any]:
         try:
-            with self._get(url, headers={"Accept": "application/json"}, stream=True) as answer:
+            with self._get(url, headers={"Accept": "application/json"}) as answer:
                 found = json.loads(answer.raw.read(LONGEST_LIST, decode_content=True))
         except (ValueError, HTTPError):
             raise UserError(f"{url} does not answer with JSON; is it the right server?") from None
@@ -169,9 +172,9 @@ class Record:
             raise UserError(f"{url} does not answer as Zenodo does")
         return found
 
-    def _get(self, url: str, *, headers: dict[str, str], stream: bool = False) -> requests.Response:
+    def _get(self, url: str, *, headers: dict[str, str]) -> requests.Response:
         try:
-            answer = self.session.get(url, headers=headers, stream=stream, timeout=TIMEOUT_S)
+            answer = self.session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
         except requests.RequestException as error:
             # The kind alone: the error's words hold the address, and that may hold the token.
             raise UserError(
@@ -200,12 +203,6 @@ class Record:
             " put the token of the link that you are sent, or a personal access token, into the"
             f" environment variable {TOKEN}"
         )
-
-
-def digest(path: Path) -> str:
-    """MD5 of a file, as Zenodo writes it: 32 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _size(path: Path) -> int:

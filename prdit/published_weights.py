@@ -9,14 +9,15 @@ from pathlib import Path
 from prdit.errors import UserError
 from prdit.files import atomic, sha256
 
+VGG, LPIPS = "vgg16-397923af.pth", "lpips_vgg.pth"
 HUB = "https://huggingface.co/TencentMedicalNet"
 SOURCES = {
     "resnet_10.pth": f"{HUB}/MedicalNet-Resnet10/resolve/main/resnet_10.pth",
     "resnet_10_23dataset.pth": f"{HUB}/MedicalNet-Resnet10/resolve/main/resnet_10_23dataset.pth",
     "resnet_50.pth": f"{HUB}/MedicalNet-Resnet50/resolve/main/resnet_50.pth",
     "resnet_50_23dataset.pth": f"{HUB}/MedicalNet-Resnet50/resolve/main/resnet_50_23dataset.pth",
-    "vgg16-397923af.pth": "https://download.pytorch.org/models/vgg16-397923af.pth",
-    "lpips_vgg.pth": "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips"
+    VGG: "https://download.pytorch.org/models/vgg16-397923af.pth",
+    LPIPS: "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips"
     "/weights/v0.1/vgg.pth",
 }
 """MedicalNet (Chen et al., 2019), VGG16 (Simonyan and Zisserman, 2015), LPIPS (Zhang et al., 2018).
