@@ -1,4 +1,4 @@
-"""The report's viewer holds as much as a page may, and begins with a real and a generated volume."""
+"""The viewer holds as much as a page may, and begins with a real and a generated volume."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def table(path: Path, recipe: SiteRecipe, names: dict[Key, str]) -> dict[str, An
         "html": in_html(path.read_text(encoding="utf-8")),
         "csv": path.with_suffix(".csv").is_file(),
         "tex": path.with_suffix(".tex").is_file(),
-        "cards": sorted(names[one] for one in recipe.cards.get(path.stem, []) if one in names),
+        "cards": sorted({names[one] for one in recipe.cards.get(path.stem, []) if one in names}),
     }
 
 
