@@ -238,6 +238,8 @@ def test_verdicts(word: str) -> None:
 def test_what_does_not_compare_with_the_paper_says_why(tmp_path: Path) -> None:
     frame, _ = make_table(tmp_path, "table_1")
     assert set(frame["verdict"].dropna()) <= {"reproduced", "not reproduced"}
+    anchor = frame[frame["Row"] == "PRDiT-12L"]
+    assert anchor["verdict W-score"].isna().all()  # 1 of 1, whatever was drawn
     first, of_critics = changed_table(tmp_path, network="random", volumes=96)
     assert first["because"] == "another feature network; 96 instead of 1,000 volumes (volumes)"
     assert of_critics == ["96 instead of 1,000 volumes (volumes)"]

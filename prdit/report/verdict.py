@@ -42,6 +42,7 @@ def compared(
     for column in columns_of(recipe.table):
         reasons = [*common, *unlike(chosen.iloc[0], column, recipe.anchor)]
         word = verdict(cells, column.name, half_width(chosen, column), reasons)
+        word = "" if column is W_SCORE and row == recipe.anchor else word  # 1 for whatever it drew
         less = None if reasons else difference(cells[column.name], cells[f"paper {column.name}"])
         found |= {f"difference {column.name}": less, f"verdict {column.name}": word}
         words.append(word)
