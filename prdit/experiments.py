@@ -17,8 +17,6 @@ from prdit.shards import numbered
 
 REPEATS = 10
 """Volumes that are timed, as in the paper's Table 6."""
-FLOOR = "Real data"
-"""The "model" whose scores compare real volumes with other real ones."""
 
 
 class Sampled(NamedTuple):

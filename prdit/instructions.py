@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import yaml
-
 from prdit import recipes
 from prdit.config import (
     Backbone,
@@ -14,9 +12,8 @@ from prdit.config import (
     PRDiT,
     Zenodo,
 )
-from prdit.config.selections import PAIRWISE, TIMES
+from prdit.config.selections import FLOOR, PAIRWISE, TIMES
 from prdit.experiments import (
-    FLOOR,
     REPEATS,
     chain,
     of_tables,
@@ -137,7 +134,6 @@ def table_recipe(config: Config, table: str) -> recipes.TableRecipe:
         datasets={name: _shown(one) for name, one in chosen.items()},
         rows=selection.shown(),
         seeds=selection.seeds,
-        floor=FLOOR,
         anchor={row.label: row for row in selection.shown()}.get(selection.anchor or ""),
         critics=selection.critics,
         trainings={row.label: chain(config, row.model, row.size) for row in selection.shown()},
@@ -194,18 +190,15 @@ def site_recipe(config: Config) -> recipes.SiteRecipe:
     """Recipe of the report."""
     chosen = config.selections()
     names = [name for name in tables(config) if name not in (TIMES, PAIRWISE)]
-    floor = FLOOR.replace(" ", "-")
     cards = {}
     for name in names:
         sets = sampled(chosen[f"tables.{name}"])
-        floors = sorted({(one.dataset, one.size, floor, "-", 0) for one in sets})
+        floors = sorted({(one.dataset, one.size, FLOOR, "-", 0) for one in sets})
         cards[name] = [*map(tuple, sets), *floors]
     reals, samples = viewed(config)
     labels = {name: one.label for name, one in config.datasets.items()}
-    settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=120)
     return recipes.SiteRecipe(
         name=config.name,
-        config=settings,
         cards=cards,
         reals=[f"{labels[dataset]} {size}^3" for dataset, size in reals],
         samples=[f"{labels[s.dataset]} {s.size}^3, {s.model}" for s in samples],

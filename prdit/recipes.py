@@ -175,8 +175,6 @@ class TableRecipe(Entry):
     datasets: dict[str, ShownData]
     rows: list[Shown]
     seeds: list[int]
-    floor: str
-    """The "model" of scores of real against other real volumes."""
     anchor: Shown | None = None
     """The row that W-scores are ratios to."""
     critics: list[int] = Field(default=[])
@@ -229,8 +227,6 @@ class SiteRecipe(Entry):
     """What the report is called, and what its parts are."""
 
     name: str
-    config: str
-    """As text, to be shown."""
     cards: dict[str, list[tuple[str, int, str, str, int]]]
     """By table: data set, size, model, sampler and seed of each set of scores."""
     reals: list[str]

@@ -108,9 +108,10 @@ def test_models_that_do_not(model: str) -> None:
 
 
 def test_too_few_real_volumes() -> None:
-    three: Any = SimpleNamespace(names=["a", "b", "c"])
-    with pytest.raises(UserError, match="3 real volumes cannot be split in two sets; use 4 at l"):
-        floor_sets(three, 1000, 1000)
+    seven: Any = SimpleNamespace(names=list("abcdefg"))
+    told = "7 real volumes cannot be split in two sets of 4 at least; use 8 or more"
+    with pytest.raises(UserError, match=told):
+        floor_sets(seven, 1000, 1000)
 
 
 def test_a_run_without_benchmarks(tmp_path: Path) -> None:

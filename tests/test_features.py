@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from prdit.config import Backbone
 from prdit.errors import UserError
+from prdit.metrics import feature_sets
 from prdit.metrics.features import extract, load_medicalnet, randomise, resnet_3d
+from prdit.recipes import FeaturesRecipe
+
+TOY = Backbone(network="resnet10", weights=None)
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +73,28 @@ def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the feature weights"):
         load_medicalnet(resnet_3d("resnet10"), tmp_path / "evil.pth")
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("beside", [None, TOY])
+def test_memory_does_not_grow_with_the_number_of_volumes(
+    beside: Backbone | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[weakref.ref[np.ndarray]] = []
+    alive = []
+
+    def volumes() -> Iterator[np.ndarray]:
+        for i in range(12):
+            volume = np.full((8, 8, 8), i / 12, np.float32)
+            made.append(weakref.ref(volume))
+            alive.append(sum(one() is not None for one in made))
+            yield volume
+
+    names = [str(i) for i in range(12)]
+    read = (volumes(), names, [], {"window": [-1000, 400]})
+    monkeypatch.setattr(feature_sets, "generated_volumes", lambda _: read)
+    (tmp_path / "000.json").write_text("{}")
+    paths = {"real": None, "cards": [tmp_path / "000.json"], "features": tmp_path / "f.npz"}
+    recipe = FeaturesRecipe(network=TOY, beside=beside)
+    feature_sets.run(recipe, **paths, batch=2, threads=1)
+    assert len(feature_sets.read(tmp_path / "f.npz").features) == 12
+    assert max(alive) <= 5  # two batches, and one that is being made

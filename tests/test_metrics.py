@@ -94,7 +94,7 @@ def test_the_lower_median() -> None:
     assert lower_median(np.array([4.0, 1, 3])) == 3
 
 
-@given(n=st.integers(4, 300), reference=st.integers(2, 200), volumes=st.integers(2, 200))
+@given(n=st.integers(8, 300), reference=st.integers(2, 200), volumes=st.integers(2, 200))
 def test_floor_sets_are_disjoint_and_of_the_sizes_asked_for(
     n: int, reference: int, volumes: int
 ) -> None:
@@ -102,7 +102,7 @@ def test_floor_sets_are_disjoint_and_of_the_sizes_asked_for(
     reals = FeatureSet(numbers, numbers, [str(i) for i in range(n)], ["train"] * n, numbers, {})
     first, second = floor_sets(reals, reference, volumes)
     assert not set(first.names) & set(second.names)
-    assert min(len(first.names), len(second.names)) >= 2
+    assert min(len(first.names), len(second.names)) >= min(4, reference, volumes)
     if n >= reference + volumes:
         assert (len(first.names), len(second.names)) == (reference, volumes)
     else:
@@ -152,6 +152,17 @@ def test_the_floor_has_every_metric_too(tmp_path: Path) -> None:
     assert set(found["metrics"]) == set(ALL)
     assert all(np.isfinite(value) for value in found["metrics"].values())
     assert (found["card"]["reference"], found["card"]["volumes"]) == (10, 5)
+
+
+def test_as_many_real_volumes_as_are_asked_for_make_a_floor(tmp_path: Path) -> None:
+    real = write_features(tmp_path / "real.npz", 0)
+    write(real, read(real).rows(np.arange(8)))
+    score(RECIPE, real=real, generated=None, score=tmp_path / "score.json")
+    found = json.loads((tmp_path / "score.json").read_text())
+    assert (found["card"]["reference"], found["card"]["volumes"]) == (4, 4)
+    write(real, read(real).rows(np.arange(7)))
+    with pytest.raises(UserError, match="7 real volumes cannot be split in two sets of 4 at least"):
+        score(RECIPE, real=real, generated=None, score=tmp_path / "score.json")
 
 
 def test_a_second_network_has_columns_of_its_own(tmp_path: Path) -> None:

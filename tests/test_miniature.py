@@ -13,7 +13,7 @@ import torch
 
 from prdit import experiments
 from prdit.config.file import load_file
-from prdit.config.selections import PAIRWISE, TIMES
+from prdit.config.selections import FLOOR, PAIRWISE, TIMES
 from prdit.generators import weights
 from prdit.generators.base import Generator, build
 from prdit.metrics.feature_sets import load_network, read
@@ -37,7 +37,7 @@ def test_every_row_has_its_numbers(table: str) -> None:
     frame = pd.read_csv(RESULTS / "tables" / f"{table}.csv")
     selection = CONFIG.selections()[f"tables.{table}"]
     rows = [row.label for row in selection.shown()]
-    rows += [] if table in (TIMES, PAIRWISE) else [experiments.FLOOR]
+    rows += [] if table in (TIMES, PAIRWISE) else [FLOOR]
     assert frame["Row"].tolist() == rows * len(selection.datasets)
     shown = ("FID", "MMD", "copies", "by chance", "seconds per")
     scores = [c for c in frame.columns if c.startswith(shown) and not c.endswith("std")]
@@ -52,9 +52,7 @@ def test_every_row_has_its_numbers(table: str) -> None:
         for c in frame.columns
         if c.startswith(("paper FID", "paper sec")) and not c.endswith("std")
     ]
-    assert (
-        frame.loc[(frame["Row"] != experiments.FLOOR) & ~too_large, papers].notna().all(axis=None)
-    )
+    assert frame.loc[(frame["Row"] != FLOOR) & ~too_large, papers].notna().all(axis=None)
 
 
 @pytest.mark.parametrize("dataset", CONFIG.selections()["tables.table_1"].datasets)
@@ -63,7 +61,7 @@ def test_w_scores_are_there_for_every_row(dataset: str) -> None:
     its = frame[frame["Data set"] == CONFIG.datasets[dataset].label].set_index("Row")
     anchor = CONFIG.selections()["tables.table_1"].anchor
     assert its.loc[anchor, "W-score"] == 1
-    models = its.drop(index=experiments.FLOOR)
+    models = its.drop(index=FLOOR)
     asked = len(CONFIG.selections()["tables.table_1"].critics)
     known = models["critics without a ratio"] < asked  # a distance that is not positive has none
     assert (models.loc[known, "W-score"].astype(float) > 0).all()

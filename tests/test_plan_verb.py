@@ -7,12 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import test_workflow
 import yaml
 
 from prdit.cli import main
+from prdit.config.file import load_file
+from prdit.plan import tables
 from prdit.plan.dry_run import parsed, sentence
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,6 +97,25 @@ def test_published_hours_stand_beside_predicted_ones(paper: str) -> None:
     _, table, _, own, chain, printed, _, _ = (cell.strip() for cell in lines[0].split("|"))
     assert (table, printed) == ("table_2", "36")
     assert 18 < float(own) < 72 < float(chain)  # within a factor of two
+
+
+def test_hours_of_lidc_stand_beside_no_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    config = load_file(ROOT / "config/paper.yaml")
+    other = config.datasets["lidc"].model_copy(update={"published": "rad_chestct"})
+    config = config.model_copy(update={"datasets": config.datasets | {"lidc": other}})
+    nothing: Any = None
+    assert tables.published(config, nothing) == ""
+
+
+def test_what_is_taken_counts_where_a_training_would() -> None:
+    config = load_file(ROOT / "config/paper.yaml")
+    found = {rule: {key[1:] for key in tables.needed(config) if key[0] == rule} for rule in TRAINED}
+    assert len(found["take"]) > 0
+    assert found["take"] == found["train"]
+
+
+TRAINED = ("train", "take")
 
 
 @pytest.mark.usefixtures("micro")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
 
 from prdit import experiments, instructions, shards
+from prdit.config import Config
 from prdit.config.file import load_file
+from prdit.config.selections import FLOOR
 from prdit.errors import UserError
 from prdit.report import costs, critics, scores, settings, tables, verdict
+from prdit.report.columns import W_SCORE
 from prdit.report.latex import in_latex
 from prdit.report.markdown import in_markdown
 
@@ -31,13 +35,11 @@ def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_scores(folder: Path) -> list[Path]:
     """Scores of everything the paper config's tables need: FID (seed + 1) / 1000, MMD 0.2."""
     files = []
-    floors = [
-        experiments.Sampled(*one, experiments.FLOOR, "-", 0)
-        for one in experiments.scored_sizes(PAPER)
-    ]
+    floors = [experiments.Sampled(*one, FLOOR, "-", 0) for one in experiments.scored_sizes(PAPER)]
     sets = [*experiments.scored(PAPER), *floors]
     for number, one in enumerate(sets):
         card = {"network": NETWORK, "volumes": 1000, "reference": 1000, "cohort": "c"}
+        card["window"] = [-1000.0, 400.0]
         metrics = {"fid": (one.seed + 1) / 1000, "mmd": 0.2, "fid_train": 0.003}
         metrics |= {"fid_held_out": 0.004, "copies": 50.0, "copies_by_chance": 49.5}
         if one.size == 256 and one.model == "3D-LDM-256":
@@ -66,8 +68,8 @@ def make_critics(folder: Path) -> list[Path]:
     return files
 
 
-def make_table(folder: Path, name: str) -> tuple[pd.DataFrame, str]:
-    recipe = instructions.table_recipe(PAPER, name)
+def make_table(folder: Path, name: str, config: Config = PAPER) -> tuple[pd.DataFrame, str]:
+    recipe = instructions.table_recipe(config, name)
     paths = {"csv": folder / "t.csv", "markdown": folder / "t.md", "latex": folder / "t.tex"}
     made = {"scores": make_scores(folder), "critics": make_critics(folder)}
     made |= {"records": make_records(folder)}
@@ -118,6 +120,39 @@ def test_data_that_the_paper_has_not_get_no_numbers_of_it(tmp_path: Path) -> Non
     changed = recipe.model_copy(update={"datasets": own})
     rows = tables.rows(changed, found, judged, spent, values)
     assert {row["paper FID x10^3"] for row in rows} == {None}
+
+
+@pytest.mark.parametrize("name", [n for n in experiments.tables(PAPER) if n != "table_1"])
+@pytest.mark.parametrize("published", ["rad_chestct", None])
+def test_the_papers_other_tables_are_of_lidc(
+    name: str, published: str | None, tmp_path: Path
+) -> None:
+    """Another data set, though the paper has it, gets no numbers of LIDC-IDRI."""
+    datasets = {"lidc": PAPER.datasets["lidc"].model_copy(update={"published": published})}
+    other = PAPER.model_copy(update={"datasets": PAPER.datasets | datasets})
+    frame, _ = make_table(tmp_path, name, other)
+    assert frame[[c for c in frame.columns if c.startswith("paper ")]].isna().all(axis=None)
+    assert "verdict" not in frame or frame["verdict"].isna().all()
+
+
+@pytest.mark.parametrize("lacking", ["PRDiT-12L", "HA-GAN"])
+def test_w_scores_where_a_model_lacked_memory(lacking: str, tmp_path: Path) -> None:
+    """PRDiT-12L is the anchor: without its volumes, nothing is told of the others."""
+    recipe = instructions.table_recipe(PAPER, "table_1")
+    found = scores.gathered(make_scores(tmp_path))
+    judged = critics.gathered(make_critics(tmp_path))
+    its = found["model"] == lacking
+    found.loc[its, "oom"], found.loc[its, "value"] = True, float("nan")
+    asked = (judged["model"] == lacking) | (judged["rival"] == lacking)
+    judged.loc[asked, critics.DISTANCES] = float("nan")
+    values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
+    spent = costs.gathered(make_records(tmp_path))
+    frame = pd.DataFrame(tables.rows(recipe, found, judged, spent, values))
+    told = dict(zip(frame["Row"], frame["W-score"], strict=True))
+    assert {row for row, cell in told.items() if cell == "OOM"} == {lacking}
+    healthy = [cell for row, cell in told.items() if row not in (lacking, FLOOR)]
+    assert pd.isna(healthy).all() == (lacking == "PRDiT-12L")
+    assert "OOM ±" not in in_markdown(frame, "", "")
 
 
 def test_the_best_of_each_data_set_is_bold(tmp_path: Path) -> None:
@@ -176,40 +211,76 @@ def test_w_scores_of_another_anchor_do_not_compare(tmp_path: Path) -> None:
 
 VERDICTS = {
     "reproduced": [
-        ({"x": 2.0, "x std": 0.1, "paper x": 2.2, "paper x std": 0.1}, None, []),
-        ({"x": 2.0, "paper x": 2.2}, (1.7, 2.3), []),
-        ({"x": 2.0, "paper x": 2.1}, None, []),
-        ({"x": "OOM", "paper x": "OOM"}, None, []),
+        ({"x": 2.0, "x std": 0.1, "paper x": 2.2, "paper x std": 0.1}, 0, []),
+        ({"x": 2.0, "paper x": 2.2}, 0.3, []),
+        ({"x": 2.0, "paper x": 2.1}, 0, []),
+        ({"x": "OOM", "paper x": "OOM"}, 0, []),
     ],
     "not reproduced": [
-        ({"x": 2.0, "x std": 0.1, "paper x": 2.4, "paper x std": 0.1}, None, []),
-        ({"x": 2.0, "paper x": 2.2}, (1.9, 2.1), []),
-        ({"x": 2.0, "paper x": 2.3}, None, []),
-        ({"x": 2.0, "paper x": "OOM"}, None, []),
+        ({"x": 2.0, "x std": 0.1, "paper x": 2.4, "paper x std": 0.1}, 0, []),
+        ({"x": 2.0, "paper x": 2.2}, 0.1, []),
+        ({"x": 2.0, "paper x": 2.3}, 0, []),
+        ({"x": 2.0, "paper x": "OOM"}, 0, []),
     ],
-    "not comparable": [({"x": 2.0, "paper x": 2.0}, None, ["other data"])],
-    "": [({"x": float("nan"), "paper x": 2.0}, None, []), ({"x": 2.0}, None, ["other data"])],
+    "not comparable": [({"x": 2.0, "paper x": 2.0}, 0, ["other data"])],
+    "": [({"x": float("nan"), "paper x": 2.0}, 0, []), ({"x": 2.0}, 0, ["other data"])],
 }
 
 
 @pytest.mark.parametrize("word", VERDICTS)
 def test_verdicts(word: str) -> None:
-    for cells, interval, reasons in VERDICTS[word]:
-        assert verdict.verdict(cells, "x", interval, reasons) == word
+    for cells, half, reasons in VERDICTS[word]:
+        assert verdict.verdict(cells, "x", half, reasons) == word
 
 
 def test_what_does_not_compare_with_the_paper_says_why(tmp_path: Path) -> None:
     frame, _ = make_table(tmp_path, "table_1")
     assert set(frame["verdict"].dropna()) <= {"reproduced", "not reproduced"}
-    first = pd.Series({"network": "random", "volumes": 96, "reference": 1000, "metric": "fid"})
-    first["oom"] = False
-    told = verdict.unlike(first, papers_data=False, size=16, papers_size=128)
-    assert told == [
-        "other data",
-        "16^3 voxels instead of 128^3",
-        "another feature network",
-        "96 instead of 1,000 volumes (volumes)",
-    ]
+    anchor = frame[frame["Row"] == "PRDiT-12L"]
+    assert anchor["verdict W-score"].isna().all()  # 1 of 1, whatever was drawn
+    first, of_critics = changed_table(tmp_path, network="random", volumes=96)
+    assert first["because"] == "another feature network; 96 instead of 1,000 volumes (volumes)"
+    assert of_critics == ["96 instead of 1,000 volumes (volumes)"]
+    first, of_critics = changed_table(tmp_path, reference=509)
+    assert first["because"] == "509 instead of 1,000 volumes (reference)"
+    assert first["verdict W-score"] in ("reproduced", "not reproduced")
+    assert of_critics == []
+
+
+@pytest.mark.parametrize(("low", "high", "same"), [(-1350, 150, False), (-1000, 1000, True)])
+def test_another_window_does_not_compare(low: int, high: int, same: bool, tmp_path: Path) -> None:
+    first, of_critics = changed_table(tmp_path, window=[low, high])
+    told = "" if same else f"HU window {low} to {high} instead of -1000 to 400"
+    assert first["because"] == told
+    assert of_critics == [told] * (not same)
+    assert {first[f"verdict {name}"] == "not comparable" for name in COLUMNS} == {not same}
+
+
+def changed_table(folder: Path, **card: object) -> tuple[dict[str, Any], list[str]]:
+    """The first row of Table 1 by scores of other cards; and why its W-score does not compare."""
+    recipe = instructions.table_recipe(PAPER, "table_1")
+    found = scores.gathered(make_scores(folder))
+    for key, value in card.items():
+        found[key] = [value] * len(found)
+    values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
+    others = critics.gathered(make_critics(folder)), costs.gathered(make_records(folder))
+    first = tables.rows(recipe, found, *others, values)[0]
+    return first, verdict.unlike(found.iloc[0], W_SCORE, recipe.anchor)
+
+
+COLUMNS = ("FID x10^3", "MMD", "W-score")
+
+
+def test_other_data_and_sizes_do_not_compare(tmp_path: Path) -> None:
+    recipe = instructions.table_recipe(PAPER, "table_1")
+    about = recipe.datasets["lidc"].model_copy(update={"papers": False})
+    found = scores.gathered(make_scores(tmp_path))
+    chosen = found[(found["dataset"] == "lidc") & (found["size"] == 128)]
+    cells = dict.fromkeys(COLUMNS, 1.0) | {f"paper {name}": 1.0 for name in COLUMNS}
+    row = recipe.rows[0]._replace(size=16)
+    told = verdict.compared(cells, chosen, recipe, about, row)
+    assert told["because"] == "other data; 16^3 voxels instead of 128^3"
+    assert told["verdict"] == "not comparable"
 
 
 def test_table_4(tmp_path: Path) -> None:
@@ -236,7 +307,7 @@ def test_table_11(tmp_path: Path) -> None:
 def test_scores_that_do_not_compare_say_so_in_their_cells(tmp_path: Path) -> None:
     frame = scores.gathered(make_scores(tmp_path))
     frame.loc[frame["model"] == "PRDiT-8L", "volumes"] = 500
-    frame.loc[frame["model"] == experiments.FLOOR, "network"] = "another"
+    frame.loc[frame["model"] == FLOOR, "network"] = "another"
     recipe = instructions.table_recipe(PAPER, "table_1")
     values = yaml.safe_load((ROOT / "config/published.yaml").read_text())["table_1"]
     judged = critics.gathered(make_critics(tmp_path))
@@ -274,7 +345,7 @@ def test_table_6_is_in_seconds_of_a_device(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", experiments.tables(PAPER))
 def test_every_row_of_every_table_has_the_papers_number(name: str, tmp_path: Path) -> None:
     frame, _ = make_table(tmp_path, name)
-    rows = frame[frame["Row"] != experiments.FLOOR]
+    rows = frame[frame["Row"] != FLOOR]
     (column, *_) = (c for c in frame.columns if c.startswith("paper ") and not c.endswith("std"))
     assert rows[column].notna().all()
 

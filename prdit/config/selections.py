@@ -13,6 +13,8 @@ TIMES = "table_6"
 """The table that shows seconds per volume, not scores."""
 PAIRWISE = "table_11"
 """The table of W-scores of every pair of rows."""
+FLOOR = "Real data"
+"""The row, and the "model" of scores, of real volumes against other real ones."""
 
 
 class Row(Entry):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import tee
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -22,7 +22,8 @@ from prdit.metrics.fingerprint import fingerprint
 from prdit.recipes import FeaturesRecipe
 
 RANDOM_SEED = 0
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError)
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile)
+"""What a file that holds no features may raise."""
 
 
 @dataclass(frozen=True)
@@ -86,33 +87,30 @@ def run(
         raise UserError("features are taken of real volumes or of the samples that cards name")
     torch.set_num_threads(threads)
     network, about = load_network(recipe.network)
+    networks = [network]
     if recipe.beside is not None:
         second, its = load_network(recipe.beside)
+        networks.append(second)
         about |= {f"beside_{key}": value for key, value in its.items()}
     if any("oom" in read_json(card) for card in cards):
         nothing = np.empty((0, 0), np.float32)
         write(features, FeatureSet(nothing, nothing, [], [], nothing, about | {"oom": True}))
         return
     volumes, names, parts, made_from = real_volumes(real) if real else generated_volumes(cards)
-    prints: list[np.ndarray] = []
-    first, again = tee(_printed(volumes, prints))  # both go along together, batch by batch
     device = chosen_device()
-    ways = [extract(network.to(device), first, batch)]
-    ways += [] if recipe.beside is None else [extract(second.to(device), again, batch)]
-    found = [np.stack(one) for one in zip(*zip(*ways, strict=True), strict=True)]
+    prints: list[np.ndarray] = []
+    rows: list[list[np.ndarray]] = [[] for _ in networks]
+    while group := list(islice(volumes, batch)):  # a `tee` would keep more than is in use
+        prints += map(fingerprint, group)
+        for one, made in zip(networks, rows, strict=True):
+            made += extract(one.to(device), group, batch)
+    found = [np.stack(made) for made in rows]
     if not all(np.isfinite(one).all() for one in found):
         raise UserError(f"{about['network']} makes features that are not finite; check its weights")
     beside = found[1] if len(found) > 1 else np.empty((len(names), 0), np.float32)
     card = about | made_from | {"volumes": len(names)}
     write(features, FeatureSet(found[0], np.stack(prints), names, parts, beside, card))
     print(f"features of {len(names)} volumes by {about['network']}")
-
-
-def _printed(volumes: Iterator[np.ndarray], prints: list[np.ndarray]) -> Iterator[np.ndarray]:
-    """The volumes as they pass by; their fingerprints are added to `prints`."""
-    for volume in volumes:
-        prints.append(fingerprint(volume))
-        yield volume
 
 
 def load_network(recipe: Backbone) -> tuple[Any, dict[str, Any]]:
@@ -185,15 +183,7 @@ def read(path: Path) -> FeatureSet:
             card = json.loads(str(file["card"]))
             names, parts = ([str(one) for one in file[key]] for key in ("names", "parts"))
             found = FeatureSet(file["features"], file["prints"], names, parts, file["beside"], card)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         raise damaged(path, str(error)) from None
     if not (
         isinstance(card, dict)

@@ -13,14 +13,21 @@ from prdit.files import write_json
 from prdit.metrics.diversity import coverage, density
 from prdit.metrics.feature_sets import FeatureSet, read
 from prdit.metrics.frechet import frechet_distance
-from prdit.metrics.interval import bootstrap
-from prdit.metrics.memorization import CLOSEST, copies
+from prdit.metrics.interval import Score, bootstrap
+from prdit.metrics.memorization import CLOSEST, Copies, copies
 from prdit.metrics.mmd import kid, kid_interval, median_gamma, mmd, mmd_unbiased
 from prdit.recipes import ScoreRecipe
 
-METRICS = ("fid", "mmd", "mmd_unbiased", "kid", "density", "coverage")
+METRICS: dict[str, Score] = {
+    "fid": frechet_distance,
+    "mmd": mmd,
+    "mmd_unbiased": mmd_unbiased,
+    "kid": kid,
+    "density": density,
+    "coverage": coverage,
+}
 """Of features [n, d] of real and [m, d] of generated volumes."""
-BESIDE = ("fid_beside", "mmd_beside")
+BESIDE: dict[str, Score] = {"fid_beside": frechet_distance, "mmd_beside": mmd}
 """Of the features of a second network, if there is one."""
 BY_PART = ("fid_train", "fid_held_out")
 """FID against as many training as held-out volumes: the former alone falls with memorization."""
@@ -30,7 +37,7 @@ ALL = (*METRICS, *BY_PART, *COPIES)
 WAYS = ("", "z", "y", "x")
 """Axis along which a training volume is flipped to be nearest."""
 LEAST = 4
-"""Volumes of each kind without which there are no intervals."""
+"""Volumes of each kind without which there is no score: KID's interval takes two blocks of two."""
 
 
 def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path) -> None:
@@ -51,14 +58,14 @@ def run(recipe: ScoreRecipe, *, real: Path, generated: Path | None, score: Path)
     about = {key: getattr(recipe, key) for key in keys}
     sizes = {"reference": len(some.names), "volumes": len(others.names)}
     made_from = {**card, **sizes, "cohort": reals.card["cohort"]}
-    if min(sizes.values()) < LEAST and "oom" not in card:
+    if "oom" in card:
+        names = (*ALL, *(BESIDE if "beside_network" in card else ()))
+        found: dict[str, Any] = {"metrics": dict.fromkeys(names)}
+    elif min(sizes.values()) < LEAST:
         raise UserError(
             f"{recipe.model} has {sizes['volumes']} volumes to score against {sizes['reference']};"
             f" at least {LEAST} of each are needed"
         )
-    if "oom" in card:
-        names = (*ALL, *(BESIDE if "beside_network" in card else ()))
-        found: dict[str, Any] = {"metrics": dict.fromkeys(names)}
     else:
         found = scored(reals, some, others, others.names if generated is None else [])
     write_json(score, {**about, **found, "card": made_from})
@@ -76,50 +83,50 @@ def scored(
         left_out: names of real volumes that must not be compared with: they are scored themselves.
     """
     x, y = some.features, others.features
-    metrics: dict[str, float | None] = {
-        "fid": frechet_distance(x, y),
-        "mmd": mmd(x, y),
-        "mmd_unbiased": mmd_unbiased(x, y),
-        "kid": kid(x, y),
-        "density": density(x, y),
-        "coverage": coverage(x, y),
-    }
+    metrics: dict[str, float | None] = {name: metric(x, y) for name, metric in METRICS.items()}
     if some.beside.shape[1]:
-        metrics["fid_beside"] = frechet_distance(some.beside, others.beside)
-        metrics["mmd_beside"] = mmd(some.beside, others.beside)
+        metrics |= {name: metric(some.beside, others.beside) for name, metric in BESIDE.items()}
     width = partial(mmd, gamma=median_gamma(x))  # not anew for each draw
     intervals = {"fid": bootstrap(frechet_distance, x, y), "mmd": bootstrap(width, x, y)}
+    intervals["kid"] = kid_interval(x, y)
     train, held_out = by_part(reals, set(left_out))
     size = min(len(train.names), len(held_out.names))
     for name, part in zip(BY_PART, (train, held_out), strict=True):
-        sets = [one.features for one in part.parted(size)] if size > 1 else []
-        found = [frechet_distance(z, y) for z in sets]
-        metrics[name] = float(np.mean(found)) if found else None
-        if found:  # the first set's spread, around the mean of all
-            low, high = bootstrap(frechet_distance, sets[0], y)
-            shift = float(np.mean(found)) - found[0]
-            intervals[name] = (low + shift, high + shift)
+        metrics[name] = None
+        if size > 1:
+            metrics[name], intervals[name] = against_parts(part, size, y)
     search = copies(train.prints, held_out.prints, others.prints)
-    closest = np.argsort(search.distance, kind="stable")[:CLOSEST]
+    found = (1000 * search.share, 1000 * search.by_chance)
     return {
-        "metrics": {
-            **metrics,
-            COPIES[0]: 1000 * search.share,
-            COPIES[1]: 1000 * search.by_chance,
-        },
-        "intervals": {**intervals, "kid": kid_interval(x, y)},
+        "metrics": metrics | dict(zip(COPIES, found, strict=True)),
+        "intervals": intervals,
         "threshold": search.threshold,
         "by_part": size,
-        "closest": [
-            {
-                "sample": others.names[i],
-                "series": train.names[search.nearest[i]],
-                "distance": float(search.distance[i]),
-                "flipped": WAYS[search.way[i]],
-            }
-            for i in closest
-        ],
+        "closest": closest(search, train.names, others.names),
     }
+
+
+def against_parts(part: FeatureSet, size: int, y: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """FID of features [m, d] against sets of so many of a part: their mean, and its interval."""
+    sets = [one.features for one in part.parted(size)]
+    found = [frechet_distance(x, y) for x in sets]
+    mean = float(np.mean(found))
+    low, high = bootstrap(frechet_distance, sets[0], y)
+    shift = mean - found[0]  # the first set's spread, around the mean of all
+    return mean, (low + shift, high + shift)
+
+
+def closest(search: Copies, train: list[str], others: list[str]) -> list[dict[str, Any]]:
+    """The pairs of least distance, by name."""
+    return [
+        {
+            "sample": others[i],
+            "series": train[search.nearest[i]],
+            "distance": float(search.distance[i]),
+            "flipped": WAYS[search.way[i]],
+        }
+        for i in np.argsort(search.distance, kind="stable")[:CLOSEST]
+    ]
 
 
 def by_part(reals: FeatureSet, left_out: set[str]) -> tuple[FeatureSet, FeatureSet]:
@@ -141,13 +148,16 @@ def floor_sets(reals: FeatureSet, reference: int, volumes: int) -> tuple[Feature
     They alternate through the sorted ids, so that neither is the collection's beginning.
 
     Raises:
-        UserError: fewer than 4 real volumes.
+        UserError: fewer than 8 real volumes.
     """
-    count = len(reals.names)
+    count, least = len(reals.names), min(LEAST, reference, volumes)
+    if count < 2 * LEAST:
+        raise UserError(
+            f"{count} real volumes cannot be split in two sets of {LEAST} at least;"
+            f" use {2 * LEAST} or more"
+        )
     total = min(count, reference + volumes)
-    if total < 4:
-        raise UserError(f"{count} real volumes cannot be split in two sets; use 4 at least")
-    size = min(max(2, round(total * volumes / (reference + volumes))), total - 2)
+    size = min(max(least, round(total * volumes / (reference + volumes))), total - least)
     chosen = np.linspace(0, count - 1, total).round().astype(int)
     second = np.linspace(0, total - 1, size).round().astype(int)
     first = np.setdiff1d(np.arange(total), second)

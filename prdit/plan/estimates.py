@@ -117,7 +117,7 @@ class Estimates:
             count = self.config.sampling.volumes
             if job.rule == "features_real":
                 count = scan_count(self.config, w["dataset"])
-            return self._seconds(each * count, "tf32")  # cuDNN's default for float32
+            return self._seconds(each * count, "float32")
         if job.rule == "branches" and shown:
             return self.drawing_seconds(w["dataset"], str(shown.size), shown.model, shown.sampler)
         return 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import yaml
@@ -22,6 +23,7 @@ from prdit.experiments import (
 from prdit.plan.dry_run import SOURCES, Job
 from prdit.plan.estimates import Cost, Estimates
 from prdit.plan.spent import Spent
+from prdit.report.published import by_label, of_dataset
 
 Costs = list[tuple[Job, Cost]]
 COLUMNS = ("GPU h", "hours from", "CPU h", "GB")
@@ -106,7 +108,6 @@ def needed(config: Config) -> set[tuple[str, ...]]:
     models = {one[:3] for one in (*sets, *judged, *timed(config))}
     trainings = {(d, n, m) for d, size, model in models for n, m in chain(config, model, size)}
     by_rule: dict[str, Iterable[tuple[object, ...]]] = {
-        "train": trainings,
         "sample": sets | judged,
         "features": sets,
         "score": sets,
@@ -114,6 +115,7 @@ def needed(config: Config) -> set[tuple[str, ...]]:
         "critic": pairs(config),
         "pack": {one[:2] for one in trainings},
     }
+    by_rule |= dict.fromkeys(("train", "take"), trainings)
     by_rule |= dict.fromkeys(("features_real", "floor"), scored_sizes(config))
     data = {one[:1] for one in trainings}
     by_rule |= dict.fromkeys((*SOURCES, "preprocess", "ledger"), data)
@@ -126,16 +128,16 @@ def published(config: Config, estimates: Estimates) -> str:
     rows = []
     for table in tables(config):
         selection = config.selections()[f"tables.{table}"]
-        for row in selection.shown():
-            its = printed.get(table, {}).get(row.label)
-            if isinstance(its, dict) and "gpu_hours" in its:
-                for dataset in selection.datasets:
-                    parts = [(dataset, str(n), m) for n, m in chain(config, row.model, row.size)]
-                    told = [estimates.training_seconds(*part) / 3600 for part in parts]
-                    done = [estimates.trained(*part) for part in parts]
-                    spent = digits(sum(one.hours for one in done if one)) if all(done) else ""
-                    row_of = [table, f"{dataset} {row.label}", digits(told[-1]), digits(sum(told))]
-                    rows.append([*row_of, its["gpu_hours"] or "OOM", spent])
+        for row, dataset in product(selection.shown(), selection.datasets):
+            papers = of_dataset(printed.get(table, {}), config.datasets[dataset].published)
+            its = by_label(papers).get(row.label, {})
+            if "gpu_hours" in its:
+                parts = [(dataset, str(n), m) for n, m in chain(config, row.model, row.size)]
+                told = [estimates.training_seconds(*part) / 3600 for part in parts]
+                done = [estimates.trained(*part) for part in parts]
+                spent = digits(sum(one.hours for one in done if one)) if all(done) else ""
+                row_of = [table, f"{dataset} {row.label}", digits(told[-1]), digits(sum(told))]
+                rows.append([*row_of, its["gpu_hours"] or "OOM", spent])
     head = ["table", "row", "h of its own", "and of what it starts from", "paper", "spent in all"]
     return markdown(head, rows) if rows else ""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from prdit.files import atomic
-from prdit.report.markdown import line
+from prdit.report.markdown import line, networks
 
 KEYS = ["dataset", "size", "model", "sampler"]
 SIZES = ["volumes", "reference"]
@@ -45,8 +45,8 @@ def run(*, scores: Path, markdown: Path) -> None:
         sizes = [f"{its[name].iloc[0]:g}" for name in SIZES]
         cells = (_cell(its[its["metric"] == metric]) for metric in shown)
         lines.append(line([*map(str, key), *sizes, *cells]))
-    networks = ", ".join(sorted(frame["network"].dropna().unique()))
-    text = "\n".join([CAPTION, "", *lines, "", f"Features: {networks}.", ""])
+    named = frame.rename(columns={"network": "features", "beside_network": "2nd network"})
+    text = "\n".join([CAPTION, "", *lines, "", networks(named), ""])
     with atomic(markdown) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from prdit.config.selections import PAIRWISE, TIMES
 from prdit.report.columns import COSTS
+from prdit.report.markdown import networks
 
 REAL = "Real data: real volumes against other real ones, by one division of them."
 CAPTIONS = {
@@ -57,7 +58,7 @@ VERDICT = (
     " Verdict: reproduced, if all numbers of a row lie within twice the combined deviations of the"
     " paper's, or within half our interval of 95 %; where there are neither, within 10 %."
 )
-HOURS = {
+SPENT = {
     "own": " Training hours: of all processes, at the row's own size; what it builds on at other"
     " sizes is not counted, as in the paper.",
     "chain": " Training hours: of all processes, with all that the row builds on.",
@@ -70,9 +71,6 @@ def note(table: str, frame: pd.DataFrame) -> str:
         return "Paper: A100. Times compare on one device and in one precision alone."
     if table == PAIRWISE:
         return W_SCORES.strip()
-    networks = ", ".join(sorted(frame["features"].unique()))
-    if frame["2nd network"].notna().any():
-        networks += f"; 2nd network: {', '.join(sorted(frame['2nd network'].dropna().unique()))}"
     judged = W_SCORES if "W-score" in frame else ""
-    spent = HOURS[COSTS[table]] if table in COSTS else ""
-    return f"{BESIDE}{judged}{spent}{VERDICT} Features: {networks}."
+    spent = SPENT[COSTS[table]] if table in COSTS else ""
+    return f"{BESIDE}{judged}{spent}{VERDICT} {networks(frame)}"

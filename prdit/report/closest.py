@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 
 from prdit.data.store import open_store
@@ -13,10 +13,6 @@ from prdit.data.volume import from_window, read_nifti
 from prdit.errors import UserError
 from prdit.files import read_json
 from prdit.report.figures import save, slice_of
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 
 SHOWN = 6
 

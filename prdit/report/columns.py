@@ -22,8 +22,8 @@ W_SCORE = Column("W-score", "w_score", 1.0, "w_score")
 HOURS = Column("training hours", "hours", 1.0, "gpu_hours")
 COSTS = {"table_2": "own", "table_3": "chain", "table_7": "chain"}
 """Tables with costs of training: of the trainings at the row's own size, or of all it builds on."""
-PAPERS_SIZE = {"table_2": 256, "table_8": 256}
-"""Edge of the volumes of a table in the paper, where it is not 128."""
+OOM = "OOM"
+"""Instead of the numbers of a model that was too large to train, as in the paper."""
 
 
 def columns_of(table: str) -> list[Column]:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from prdit.report.figures import VIEWS, slice_of
+
 COLUMNS, LINES = 5, 8
 EDGE = 96
 """Pixels of a view's edge."""
@@ -48,9 +50,8 @@ def _sheet(tiles: Sequence[Tile]) -> Image.Image:
 
 def views(hu: np.ndarray) -> np.ndarray:
     """uint8 [EDGE, 3 EDGE]: axial, coronal and sagittal slice, the head up."""
-    s = hu.shape[0]
-    index = (np.arange(EDGE) * s) // EDGE
-    slices = (hu[s // 2], hu[::-1, s // 2], hu[::-1, :, s // 3])
-    side_by_side = np.concatenate([one[np.ix_(index, index)] for one in slices], axis=1)
+    index = np.arange(EDGE) * hu.shape[0] // EDGE
+    slices = [slice_of(hu, view)[np.ix_(index, index)] for view in VIEWS]
+    side_by_side = np.concatenate(slices, axis=1)
     low, high = WINDOW
     return np.clip((side_by_side - low) / (high - low) * 255, 0, 255).astype(np.uint8)

@@ -7,7 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from prdit.config import Shown
 from prdit.files import atomic, read_json
+from prdit.recipes import TableRecipe
+from prdit.report.columns import COSTS, HOURS
 
 COLUMNS = [
     *("dataset", "size", "model", "status", "hours", "device", "processes"),
@@ -42,4 +45,19 @@ def _row(path: Path) -> dict[str, Any]:
         "size": int(size),
         "model": model,
         "hours": None if seconds is None else seconds / 3600,
+    }
+
+
+def cost(costs: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> dict[str, Any]:
+    """Hours of training, of what the table counts; nothing where the table tells of none."""
+    way = COSTS.get(recipe.table)
+    if way is None:
+        return {}
+    counted = [t for t in recipe.trainings.get(row.label, []) if way == "chain" or t[0] == row.size]
+    its = costs[costs["dataset"] == dataset].set_index(["size", "model"])
+    found = its.loc[counted] if counted else its.iloc[:0]
+    known = len(found) > 0 and found["status"].eq("ok").all()
+    return {
+        HOURS.name: float(found["hours"].sum()) if known else None,
+        "trained on": ", ".join(sorted(found["device"].dropna().unique())),
     }

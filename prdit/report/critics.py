@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from prdit.config import Shown
+from prdit.config.selections import FLOOR
 from prdit.files import atomic, damaged, read_json
 from prdit.recipes import TableRecipe
+from prdit.report.columns import OOM, W_SCORE
 
 MODELS = ["model", "sampler", "rival", "rival_sampler"]
 DISTANCES = ["distance", "low", "high", "rival_distance", "rival_low", "rival_high"]
@@ -90,6 +92,29 @@ def ratios(
 def unsure(asked: pd.DataFrame) -> int:
     """How many critics have a distance whose interval holds 0."""
     return int(((asked["low"] <= 0) | (asked["rival_low"] <= 0)).sum())
+
+
+def w_score(
+    critics: pd.DataFrame,
+    recipe: TableRecipe,
+    dataset: str,
+    row: Shown,
+    anchor: Shown,
+    *,
+    oom: bool,
+) -> dict[str, Any]:
+    """Mean and deviation of a row's W-score, and how many critics had nothing to tell.
+
+    Args:
+        oom: whether the row's model lacked memory; where the anchor's did, others have no ratio.
+    """
+    name = W_SCORE.name
+    if oom or row.model == FLOOR:
+        return {name: OOM if oom else None, f"{name} std": None, **dict.fromkeys(DOUBTS)}
+    asked = between(critics, recipe, dataset, row, anchor)
+    mean, std, without = summary(ratios(critics, recipe, dataset, row, anchor))
+    doubts = dict(zip(DOUBTS, (without, unsure(asked)), strict=True))
+    return {name: mean, f"{name} std": std, **doubts}
 
 
 def summary(values: np.ndarray) -> tuple[float, float | None, int]:

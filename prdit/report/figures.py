@@ -15,7 +15,7 @@ from prdit.data.volume import from_window
 from prdit.files import atomic
 from prdit.recipes import FigureRecipe
 
-matplotlib.use("Agg")
+matplotlib.use("Agg")  # here, for all that save figures: no job has a screen
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -58,12 +58,10 @@ def run(recipe: FigureRecipe, *, real: Path, cards: list[Path], figure: Path) ->
     save(draw(rows, told, views, store.window, store.spacing_mm), figure)
 
 
-def save(drawing: Figure, path: Path) -> None:
-    """Write a figure, the same bytes for the same content."""
+def save(drawing: Figure, path: Path, dots: int = DOTS_PER_INCH) -> None:
+    """Write a figure of so many dots per inch, the same bytes for the same content."""
     with atomic(path) as partial:
-        drawing.savefig(
-            partial, format=path.suffix[1:], dpi=DOTS_PER_INCH, metadata={"Software": None}
-        )
+        drawing.savefig(partial, format=path.suffix[1:], dpi=dots, metadata={"Software": None})
     plt.close(drawing)
 
 

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from prdit.report.markdown import because, best, cell, shown_columns
+from prdit.report.markdown import because, best, cell, networks, shown_columns
 
 SPECIAL = {c: "\\" + c for c in "&%$#_{}"} | {
     "^": r"\textasciicircum{}",
@@ -37,7 +37,7 @@ def in_latex(frame: pd.DataFrame, caption: str) -> str:
         caption.replace("*", ""),
         "In square brackets: the paper's.",
         *because(frame),
-        *made(frame),
+        networks(frame[["features"]]) if "features" in frame else "",
     ]
     title = escaped(" ".join(one for one in told if one))
     return rf"""% needs \usepackage{{booktabs}}
@@ -52,13 +52,6 @@ def in_latex(frame: pd.DataFrame, caption: str) -> str:
 \end{{tabular}}
 \end{{table}}
 """
-
-
-def made(frame: pd.DataFrame) -> list[str]:
-    """The feature networks of a table's numbers."""
-    if "features" not in frame:
-        return []
-    return [f"Features: {', '.join(sorted(frame['features'].dropna().unique()))}."]
 
 
 def heading(column: str) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
+from prdit.config.selections import FLOOR
+
 DIGITS = {
     "FID": 2,
     "copies": 0,
     "by chance": 0,
     "critics": 0,
-    "density": 2,
-    "coverage": 2,
     "W-score": 2,
     "training hours": 2,
 }
@@ -27,7 +27,6 @@ DIFFERS = "differs"
 """Column that says why the numbers of a row do not compare with the others'."""
 TOLD_BELOW = (DIFFERS, "features", "2nd network", "because")
 """Columns that are told below the table."""
-FLOOR = "Real data"
 
 
 def in_markdown(frame: pd.DataFrame, caption: str, note: str) -> str:
@@ -91,6 +90,16 @@ def dagger(frame: pd.DataFrame) -> list[str]:
         return []
     reasons = sorted({reason for reason in frame[DIFFERS] if reason})
     return [f"† Does not compare with the rows above: {'; '.join(reasons)}.", ""]
+
+
+def networks(frame: pd.DataFrame) -> str:
+    """The feature networks of a table's numbers."""
+    found = {
+        heading: ", ".join(sorted(frame[column].dropna().unique()))
+        for heading, column in (("Features", "features"), ("2nd network", "2nd network"))
+        if column in frame
+    }
+    return "; ".join(f"{heading}: {names}" for heading, names in found.items() if names) + "."
 
 
 def line(cells: list[str]) -> str:

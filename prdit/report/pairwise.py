@@ -8,13 +8,14 @@ import pandas as pd
 
 from prdit.recipes import TableRecipe
 from prdit.report.critics import DOUBTS, between, log_ratio_cells, unsure
+from prdit.report.published import of_dataset, pairs
 
 
 def pairwise(recipe: TableRecipe, critics: pd.DataFrame, values: Any) -> list[dict[str, Any]]:
     """A row per data set and label of Table 11, a column per label, the paper's beside each."""
     found = []
     for dataset, about in recipe.datasets.items():
-        paper = published_pairs(values) if about.published == "lidc" else {}
+        paper = pairs(of_dataset(values, about.published))
         for row in recipe.rows:
             cells: dict[str, Any] = {
                 "Data set": about.label,
@@ -30,12 +31,3 @@ def pairwise(recipe: TableRecipe, critics: pd.DataFrame, values: Any) -> list[di
                 cells |= {f"paper {column.label}": mean, f"paper {column.label} std": std}
             found.append(cells)
     return found
-
-
-def published_pairs(values: Any) -> dict[tuple[str, str], tuple[float, float]]:
-    """The paper's Table 11 by (row, column): mean and standard deviation."""
-    return {
-        (row, column): (float(cell[0]), float(cell[1]))
-        for row, cells in values["rows"].items()
-        for column, cell in zip(values["order"], cells, strict=True)
-    }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 from jinja2 import Environment
 
 from prdit.data.ledger import FIELDS
@@ -15,10 +15,7 @@ from prdit.data.volume import read_nifti
 from prdit.files import atomic_folder, read_csv, read_json
 from prdit.recipes import QualityRecipe
 from prdit.report.contact import WINDOW, Tile, sheets
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
+from prdit.report.figures import save
 
 SHOWN = {
     "spacing_z": "slice step, mm",
@@ -75,8 +72,7 @@ def draw_histograms(rows: Sequence[QualityRow], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("series")
     axes[1, 0].set_ylabel("series")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    save(figure, path, dots=110)
 
 
 def html(

@@ -14,13 +14,13 @@ COLUMNS = ["dataset", "size", "model", "sampler", "seed", "metric", "value", "lo
 CARD = [
     "network",
     "beside_network",
+    "window",
     "volumes",
     "reference",
     "device",
     "precision",
     "oom",
     "cohort",
-    "card",
 ]
 
 
@@ -40,7 +40,7 @@ def gathered(scores: list[Path]) -> pd.DataFrame:
         found = read_json(path, *COLUMNS[:4], "card")
         about = {key: found[key] for key in COLUMNS[:4]}
         card = {key: found["card"].get(key) for key in CARD}
-        about |= {**card, "card": path.name, "oom": "oom" in found["card"]}
+        about |= {**card, "oom": "oom" in found["card"]}
         for seed, metric, value in values(found):
             low, high = found.get("intervals", {}).get(metric, (None, None))
             measured = {"seed": seed, "metric": metric, "value": value, "low": low, "high": high}

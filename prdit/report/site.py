@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from PIL import Image
 
-from prdit import __version__
 from prdit.files import atomic_folder, read_json
 from prdit.recipes import SiteRecipe
 from prdit.report import viewer
@@ -47,13 +45,15 @@ def run(
         cards: score files.
         figures: pictures.
         quality: folders of the pages of what became of every series.
+        provenance: what everything was made from, with the config and versions to show.
         reals, samples: volumes for the viewer: arrays, and cards of samples.
     """
+    told = read_json(provenance, "config", "prdit", "machine", "packages")
     with atomic_folder(site) as folder:
         for name in ("tables", "cards", "figures", "quality"):
             (folder / name).mkdir()
         shutil.copyfile(provenance, folder / "provenance.json")
-        names = {copied(path, folder / "cards"): path for path in cards}
+        names = dict(copied(path, folder / "cards") for path in cards)
         for path in tables:
             for kind in (".md", ".csv", ".tex"):
                 if path.with_suffix(kind).is_file():
@@ -76,31 +76,35 @@ def run(
             datasets=[path.name for path in quality],
             costs=[rows_of(stages), rows_of(costs)],
             workflow=Markup((viewer.STATIC / "workflow.svg").read_text().partition("<svg")[2]),
-            config=recipe.config,
-            versions=versions(),
+            config=yaml.safe_dump(told["config"], sort_keys=False, width=120),
+            versions=versions(told),
             volumes=count,
         )
         (folder / "index.html").write_text(page, encoding="utf-8")
 
 
-def copied(card: Path, folder: Path) -> str:
-    """The name that a score file gets in the report."""
-    about = read_json(card, "dataset", "size", "model", "sampler", "seed")
+Key = tuple[Any, ...]
+"""Data set, size, model, sampler and seed of a set of scores."""
+
+
+def copied(card: Path, folder: Path) -> tuple[Key, str]:
+    """Whose scores a file has, and the name that it gets in the report."""
     keys = ("dataset", "size", "model", "sampler", "seed")
-    name = "_".join(str(about[key]).replace(" ", "-") for key in keys) + ".json"
+    about = read_json(card, *keys)
+    key = tuple(about[one] for one in keys)
+    name = "_".join(map(str, key)).replace(" ", "-") + ".json"
     shutil.copyfile(card, folder / name)
-    return name
+    return key, name
 
 
-def table(path: Path, recipe: SiteRecipe, names: dict[str, Path]) -> dict[str, Any]:
+def table(path: Path, recipe: SiteRecipe, names: dict[Key, str]) -> dict[str, Any]:
     """A table as HTML, and the cards of its rows."""
-    wanted = {"_".join(map(str, one)) + ".json" for one in recipe.cards.get(path.stem, [])}
     return {
         "name": path.stem,
         "html": in_html(path.read_text(encoding="utf-8")),
         "csv": path.with_suffix(".csv").is_file(),
         "tex": path.with_suffix(".tex").is_file(),
-        "cards": sorted(wanted & set(names)),
+        "cards": sorted({names[one] for one in recipe.cards.get(path.stem, []) if one in names}),
     }
 
 
@@ -144,7 +148,7 @@ def rows_of(path: Path) -> dict[str, Any]:
     return {"columns": list(frame.columns), "rows": cells.to_numpy().tolist()}
 
 
-def versions() -> list[tuple[str, str]]:
+def versions(told: dict[str, Any]) -> list[tuple[str, str]]:
     """Of this package, Python, and the packages that reports are made with."""
-    found = [("prdit", __version__), ("Python", platform.python_version())]
-    return found + [(name, version(name)) for name in PACKAGES]
+    found = [("prdit", told["prdit"]), ("Python", told["machine"]["python"])]
+    return found + [(name, told["packages"][name]) for name in PACKAGES]

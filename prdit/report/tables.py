@@ -9,30 +9,22 @@ import pandas as pd
 import yaml
 
 from prdit.config import Shown
-from prdit.config.selections import PAIRWISE, TIMES
+from prdit.config.selections import FLOOR, PAIRWISE, TIMES
 from prdit.errors import UserError
 from prdit.files import atomic
-from prdit.recipes import ShownData, TableRecipe
-from prdit.report import verdict
+from prdit.recipes import TableRecipe
 from prdit.report.captions import CAPTIONS, note
-from prdit.report.columns import (
-    COSTS,
-    HOURS,
-    PAPERS_SIZE,
-    SECONDS,
-    W_SCORE,
-    Column,
-    beside,
-    columns_of,
-)
+from prdit.report.columns import OOM, SECONDS, W_SCORE, Column, beside, columns_of
+from prdit.report.costs import cost
 from prdit.report.costs import gathered as spendings
-from prdit.report.critics import DOUBTS, between, ratios, summary, unsure
 from prdit.report.critics import gathered as judgements
+from prdit.report.critics import w_score
 from prdit.report.latex import in_latex
 from prdit.report.markdown import DIFFERS, in_markdown
 from prdit.report.pairwise import pairwise
+from prdit.report.published import by_label, of_dataset, theirs
 from prdit.report.scores import gathered
-from prdit.report.verdict import OOM
+from prdit.report.verdict import compared
 
 MADE_FROM = ("network", "beside_network", "reference", "volumes", "cohort")
 """What two rows of a data set have in common if their scores compare."""
@@ -84,12 +76,12 @@ def rows(
     found, columns = [], columns_of(recipe.table)
     timed = recipe.table == TIMES
     sizes = sorted({row.size for row in recipe.rows})
-    floors = [] if timed else [Shown(recipe.floor, recipe.floor, "-", n) for n in sizes]
+    floors = [] if timed else [Shown(FLOOR, FLOOR, "-", n) for n in sizes]
     for dataset, about in recipe.datasets.items():
         paper = by_label(of_dataset(values, about.published))
         usual: dict[int, pd.Series] = {}
         for row in [*recipe.rows, *floors]:
-            chosen = of_row(scores, recipe, dataset, row, columns)
+            chosen = of_row(scores, recipe, dataset, row)
             if chosen.empty:
                 raise UserError(
                     f"no score is of {row.label} on {about.label}; let the workflow name them"
@@ -102,45 +94,26 @@ def rows(
             }
             cells |= ours(chosen, columns)
             if recipe.anchor is not None:
-                cells |= w_score(critics, recipe, dataset, row)
+                oom = bool(first["oom"])
+                cells |= w_score(critics, recipe, dataset, row, recipe.anchor, oom=oom)
             cells |= cost(costs, recipe, dataset, row)
             cells |= theirs(paper.get(row.label) or {}, recipe.table)
             cells |= compared(cells, chosen, recipe, about, row)
-            cells |= how(chosen, columns)
+            cells |= how(chosen, recipe.table)
             if not timed:
                 cells |= {DIFFERS: differs(first, usual.setdefault(row.size, first))}
             found.append(cells)
     return found
 
 
-def of_row(
-    scores: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown, columns: list[Column]
-) -> pd.DataFrame:
+def of_row(scores: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> pd.DataFrame:
     """The values of one row of a table, over its seeds; of times, over all repetitions."""
     wanted = {"dataset": dataset, "size": row.size, "model": row.model, "sampler": row.sampler}
     for key, value in wanted.items():
         scores = scores[scores[key] == value]
-    scores = scores[(scores["metric"] == SECONDS.metric) == (columns == [SECONDS])]
-    every = row.model == recipe.floor or columns == [SECONDS]
-    return scores if every else scores[scores["seed"].isin(recipe.seeds)]
-
-
-def of_dataset(values: dict[Any, Any], published: str | None) -> dict[Any, Any]:
-    """Published rows of a data set; none of one that the paper has not, if it tells them apart."""
-    return values.get(published, {}) if "lidc" in values else values
-
-
-def by_label(values: dict[Any, Any]) -> dict[str, Any]:
-    """Published cells by the label of their row; a number n means k = n."""
-    found: dict[str, Any] = {}
-    for label, cells in values.items():
-        if isinstance(cells, list):
-            found[label] = {"seconds": cells}
-        elif any(isinstance(cell, dict) for cell in cells.values()):  # one half of a table
-            found |= by_label(cells)
-        else:
-            found[label if isinstance(label, str) else f"k = {label:g}"] = cells
-    return found
+    timed = recipe.table == TIMES
+    scores = scores[(scores["metric"] == SECONDS.metric) == timed]
+    return scores if timed or row.model == FLOOR else scores[scores["seed"].isin(recipe.seeds)]
 
 
 def ours(found: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
@@ -158,81 +131,13 @@ def ours(found: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
     return cells
 
 
-def w_score(critics: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> dict[str, Any]:
-    """Mean and deviation of a row's W-score, and how many critics had nothing to tell."""
-    name = W_SCORE.name
-    if row.model == recipe.floor or recipe.anchor is None:
-        return {name: None, f"{name} std": None, **dict.fromkeys(DOUBTS)}
-    asked = between(critics, recipe, dataset, row, recipe.anchor)
-    mean, std, without = summary(ratios(critics, recipe, dataset, row, recipe.anchor))
-    cell = OOM if len(asked) and asked["distance"].isna().all() else mean
-    return {
-        name: cell,
-        f"{name} std": std,
-        **dict(zip(DOUBTS, (without, unsure(asked)), strict=True)),
-    }
-
-
-def cost(costs: pd.DataFrame, recipe: TableRecipe, dataset: str, row: Shown) -> dict[str, Any]:
-    """Hours of training, of what the table counts; nothing where the table tells of none."""
-    way = COSTS.get(recipe.table)
-    if way is None:
-        return {}
-    counted = [t for t in recipe.trainings.get(row.label, []) if way == "chain" or t[0] == row.size]
-    its = costs[costs["dataset"] == dataset].set_index(["size", "model"])
-    found = its.loc[counted] if counted else its.iloc[:0]
-    known = len(found) > 0 and found["status"].eq("ok").all()
-    return {
-        HOURS.name: float(found["hours"].sum()) if known else None,
-        "trained on": ", ".join(sorted(found["device"].dropna().unique())),
-    }
-
-
-def theirs(paper: dict[str, Any], table: str) -> dict[str, Any]:
-    """The paper's cells: a number, a mean with its deviation, or a word such as OOM."""
-    cells: dict[str, Any] = {}
-    for column in [*columns_of(table), *([HOURS] if table in COSTS else [])]:
-        value = paper.get(column.key)
-        mean, std = value if isinstance(value, list) else (value, None)
-        cells |= {f"paper {column.name}": mean, f"paper {column.name} std": std}
-    return cells
-
-
-def compared(
-    cells: dict[str, Any], chosen: pd.DataFrame, recipe: TableRecipe, about: ShownData, row: Shown
-) -> dict[str, Any]:
-    """Ours less the paper's, and whether that is reproduced; nothing of what does not compare."""
-    table = recipe.table
-    size = PAPERS_SIZE.get(table, 128)
-    reasons = verdict.unlike(
-        chosen.iloc[0], papers_data=about.papers, size=row.size, papers_size=size
-    )
-    found: dict[str, Any] = {}
-    words = []
-    for column in columns_of(table):
-        its = chosen[chosen["metric"] == column.metric]
-        known = len(its) > 0 and its["low"].notna().all()
-        limits = [column.scale * its[name].mean() for name in ("low", "high")]
-        interval = (limits[0], limits[1]) if known else None
-        others = [*reasons, *(verdict.other_anchor(recipe.anchor) if column is W_SCORE else [])]
-        word = verdict.verdict(cells, column.name, interval, others)
-        differs = verdict.difference(cells[column.name], cells[f"paper {column.name}"])
-        differs = None if others else differs
-        found |= {f"difference {column.name}": differs, f"verdict {column.name}": word}
-        words.append(word)
-    word = verdict.overall(words)
-    told = [*reasons, *(verdict.other_anchor(recipe.anchor) if "W-score" in cells else [])]
-    because = "; ".join(told) if verdict.NOT_COMPARABLE in words else ""
-    return {**found, "verdict": word, "because": because}
-
-
-def how(chosen: pd.DataFrame, columns: list[Column]) -> dict[str, Any]:
+def how(chosen: pd.DataFrame, table: str) -> dict[str, Any]:
     """What stands beside the paper's columns, and what the numbers were made from."""
     first = chosen.iloc[0]
-    if columns == [SECONDS]:
+    if table == TIMES:
         return {"timings": len(chosen), "device": first["device"], "precision": first["precision"]}
     second = bool(chosen["beside_network"].notna().any())
-    return ours(chosen, beside(columns[0], second=second)) | {
+    return ours(chosen, beside(columns_of(table)[0], second=second)) | {
         "seeds": chosen["seed"].nunique(),
         "volumes": int(first["volumes"]),
         "reference": int(first["reference"]),

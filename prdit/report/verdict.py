@@ -9,44 +9,79 @@ from typing import Any
 import pandas as pd
 
 from prdit.config import Shown
+from prdit.recipes import ShownData, TableRecipe
+from prdit.report.columns import OOM, SECONDS, W_SCORE, Column, columns_of
 
 REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE = "reproduced", "not reproduced", "not comparable"
-OOM = "OOM"
-"""Of a model that was too large to train, as in the paper."""
 PAPERS_NETWORK = "MedicalNet resnet50, resnet_50.pth"
 PAPERS_VOLUMES = 1000
 PAPERS_ANCHOR = "PRDiT-12L"
 PAPERS_DEVICE = "A100"
+PAPERS_SIZE = {"table_2": 256, "table_8": 256}
+"""Edge of the volumes of a table in the paper, where it is not 128."""
+WINDOWS = ((-1000.0, 400.0), (-1000.0, 1000.0))
+"""In HU, of both readings, paper.yaml and released.yaml: the paper itself gives no numbers."""
 SHARE = 0.1
 """Of the paper's value that ours may differ by, where neither has a spread."""
 
 
-def unlike(first: pd.Series, *, papers_data: bool, size: int, papers_size: int) -> list[str]:
-    """Why numbers like those of a row of scores do not compare with the paper's.
+def compared(
+    cells: dict[str, Any], chosen: pd.DataFrame, recipe: TableRecipe, about: ShownData, row: Shown
+) -> dict[str, Any]:
+    """Ours less the paper's, and whether that is reproduced; nothing of what does not compare.
+
+    Args:
+        cells: of the row, ours and the paper's.
+        chosen: the scores that ours are made from.
+    """
+    size = PAPERS_SIZE.get(recipe.table, 128)
+    common = [] if about.papers else ["other data"]
+    common += [] if row.size == size else [f"{row.size}^3 voxels instead of {size}^3"]
+    found: dict[str, Any] = {}
+    words, because = [], []
+    for column in columns_of(recipe.table):
+        reasons = [*common, *unlike(chosen.iloc[0], column, recipe.anchor)]
+        word = verdict(cells, column.name, half_width(chosen, column), reasons)
+        word = "" if column is W_SCORE and row == recipe.anchor else word  # 1 for whatever it drew
+        less = None if reasons else difference(cells[column.name], cells[f"paper {column.name}"])
+        found |= {f"difference {column.name}": less, f"verdict {column.name}": word}
+        words.append(word)
+        because += reasons if word == NOT_COMPARABLE else []
+    told = "; ".join(dict.fromkeys(because))
+    return {**found, "verdict": overall(words), "because": told}
+
+
+def unlike(first: pd.Series, column: Column, anchor: Shown | None) -> list[str]:
+    """Why a column of numbers does not compare with the paper's, for how they were made.
 
     Args:
         first: a row of scores.csv.
-        papers_data: whether the volumes are of the paper's data set.
+        anchor: the row that W-scores are ratios to.
     """
-    found = [] if papers_data else ["other data"]
-    if size != papers_size:
-        found.append(f"{size}^3 voxels instead of {papers_size}^3")
-    if first["metric"] == "seconds":
+    if column is SECONDS:
         device = str(first["device"])
-        return [*found, *([] if PAPERS_DEVICE in device else [f"{device} instead of an A100"])]
-    if first["network"] != PAPERS_NETWORK:
+        return [] if PAPERS_DEVICE in device else [f"{device} instead of an A100"]
+    found = []
+    if column is W_SCORE:  # critics see neither features nor the volumes of the reference
+        if anchor is not None and anchor.label != PAPERS_ANCHOR:
+            found.append(f"W-scores as ratios to {anchor.label} instead of {PAPERS_ANCHOR}")
+    elif first["network"] != PAPERS_NETWORK:
         found.append("another feature network")
-    for name in ("volumes", "reference"):
-        if first[name] != PAPERS_VOLUMES and not first["oom"]:
-            found.append(f"{first[name]:g} instead of 1,000 volumes ({name})")
+    if not first["oom"]:
+        for name in ("volumes",) if column is W_SCORE else ("volumes", "reference"):
+            if first[name] != PAPERS_VOLUMES:
+                found.append(f"{first[name]:g} instead of 1,000 volumes ({name})")
+        low, high = first["window"]
+        if (low, high) not in WINDOWS:
+            found.append(f"HU window {low:g} to {high:g} instead of -1000 to 400")
     return found
 
 
-def other_anchor(anchor: Shown | None) -> list[str]:
-    """Why W-scores do not compare with the paper's: they are ratios to another row."""
-    if anchor is None or anchor.label == PAPERS_ANCHOR:
-        return []
-    return [f"W-scores as ratios to {anchor.label} instead of {PAPERS_ANCHOR}"]
+def half_width(chosen: pd.DataFrame, column: Column) -> float:
+    """Half of our interval of 95 %, the mean over seeds; 0 without one."""
+    its = chosen[chosen["metric"] == column.metric]
+    half = column.scale * (its["high"] - its["low"]).mean(skipna=False) / 2
+    return 0.0 if math.isnan(half) else float(half)
 
 
 def difference(ours: Any, papers: Any) -> float | None:
@@ -56,9 +91,7 @@ def difference(ours: Any, papers: Any) -> float | None:
     return float(ours) - float(papers)
 
 
-def verdict(
-    cells: Mapping[str, Any], column: str, interval: tuple[float, float] | None, reasons: list[str]
-) -> str:
+def verdict(cells: Mapping[str, Any], column: str, half: float, reasons: list[str]) -> str:
     """A word on a column of a row; empty where there is nothing to compare.
 
     Reproduced: within twice the combined deviations over seeds, or half the width of our interval,
@@ -73,7 +106,6 @@ def verdict(
         return REPRODUCED if ours == papers else NOT_REPRODUCED
     spreads = [cells.get(f"{column} std"), cells.get(f"paper {column} std")]
     spread = 2 * math.hypot(*(0.0 if _nothing(one) else float(one) for one in spreads))  # type: ignore[arg-type]
-    half = (interval[1] - interval[0]) / 2 if interval else 0.0
     allowed = max(spread, half) or SHARE * abs(float(papers))  # type: ignore[arg-type]
     return REPRODUCED if abs(difference(ours, papers) or 0.0) <= allowed else NOT_REPRODUCED
 

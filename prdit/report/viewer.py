@@ -21,7 +21,7 @@ STATIC = HERE / "static"
 EACH = 2
 """Volumes of each set."""
 MOST_BYTES = 60 * 2**20
-"""Of all volumes: what a browser loads in a moment."""
+"""Of all volumes as a page holds them: what a browser loads in a moment."""
 
 
 def write(recipe: SiteRecipe, reals: list[Path], cards: list[Path], folder: Path) -> int:
@@ -31,12 +31,14 @@ def write(recipe: SiteRecipe, reals: list[Path], cards: list[Path], folder: Path
         reals: packed arrays, in the order of `recipe.reals`.
         cards: first cards of sets of samples, in the order of `recipe.samples`.
     """
-    kept, size = [], 0
-    for name, content in volumes(recipe, reals, cards, folder):
-        size += len(content)
+    kept, made, size = [], [], 0
+    for name, generated, content in volumes(recipe, reals, cards, folder):
+        encoded = base64.b64encode(content).decode("ascii")
+        size += len(encoded)
         if size > MOST_BYTES:
             break
-        kept.append({"name": name, "base64": base64.b64encode(content).decode("ascii")})
+        kept.append({"name": name, "base64": encoded})
+        made.append(generated)
     if not kept:
         return 0
     (folder / "volumes.js").write_text(f"const VOLUMES = {json.dumps(kept)};\n", encoding="utf-8")
@@ -47,16 +49,16 @@ def write(recipe: SiteRecipe, reals: list[Path], cards: list[Path], folder: Path
         for name, one in PRESETS.items()
         if one.quantile is None
     ]
-    first_made = next((i for i, one in enumerate(kept) if "real" not in one["name"]), 1)
-    text = template("viewer.html").render(name=recipe.name, windows=windows, second=first_made)
+    second = made.index(True) if True in made else 1
+    text = template("viewer.html").render(name=recipe.name, windows=windows, second=second)
     (folder / "viewer.html").write_text(text, encoding="utf-8")
     return len(kept)
 
 
 def volumes(
     recipe: SiteRecipe, reals: list[Path], cards: list[Path], folder: Path
-) -> Iterator[tuple[str, bytes]]:
-    """Name and NIfTI of real volumes, held out, then of generated ones."""
+) -> Iterator[tuple[str, bool, bytes]]:
+    """Name, whether it is generated, and NIfTI: of real volumes, held out, then of samples."""
     for name, path in zip(recipe.reals, reals, strict=True):
         store = open_store(path)
         chosen = [i for i, part in enumerate(store.parts) if part == "held-out"][:EACH]
@@ -65,11 +67,11 @@ def volumes(
             real = Volume(from_window(store.volume(i), *store.window), spacing)
             unfinished = folder / "real.nii.gz"
             write_nifti(unfinished, real, "real")
-            yield f"{name}, real #{number}", unfinished.read_bytes()
+            yield f"{name}, real #{number}", False, unfinished.read_bytes()
             unfinished.unlink()
     for name, card in zip(recipe.samples, cards, strict=True):
         for number, path in enumerate(sample_paths(card, EACH)):
-            yield f"{name} #{number}", path.read_bytes()
+            yield f"{name} #{number}", True, path.read_bytes()
 
 
 def template(name: str) -> Template:
