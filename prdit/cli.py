@@ -72,7 +72,7 @@ Runs are started by Snakemake, in the repository's own folder:
 
 WRAPPED: Any = {
     "initial_indent": "  ",
-    "subsequent_indent": " " * 14,
+    "subsequent_indent": " " * 6,
     "break_on_hyphens": False,
 }
 
@@ -83,7 +83,7 @@ def manual() -> str:
     for name, module in STEPS.items():
         rooms.setdefault(module.split(".")[1], []).append(name)
     steps = "\n".join(
-        fill(f"{room + ':':<12}{', '.join(names)}", 90, **WRAPPED) for room, names in rooms.items()
+        fill(f"{room}: {', '.join(names)}", 90, **WRAPPED) for room, names in rooms.items()
     )
     return f"""\
 verbs by hand:
