@@ -7,12 +7,28 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
 
 from prdit.errors import UserError
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    BadZipFile,
+    zlib.error,
+)
+"""What a file that is no .npz may raise."""
 
 
 @contextmanager
@@ -125,6 +141,24 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     if any(None in row or None in row.values() for row in rows):
         raise damaged(path, "a line is cut short or too long")
     return rows
+
+
+def read_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
+    """These arrays of an .npz file; nothing in it is unpickled. Raises UserError otherwise."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in keys}
+    except UNREADABLE as error:
+        raise damaged(path, str(error)) from None
+
+
+@contextmanager
+def taken_from(path: Path) -> Iterator[None]:
+    """Raise UserError where what a file holds turns out to be of another kind than is due."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, f"its content is not what is due ({error})") from None
 
 
 def damaged(path: Path, why: str) -> UserError:
