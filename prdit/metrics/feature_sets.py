@@ -81,7 +81,9 @@ def run(
     from prdit.metrics.features import extract
 
     if (real is None) == (not cards):
-        raise UserError("features are taken of real volumes or of the samples that cards name")
+        raise UserError(
+            "features are of real volumes or of samples; give --real or --cards, not both"
+        )
     torch.set_num_threads(threads)
     network, about = load_network(recipe.network)
     networks = [network]

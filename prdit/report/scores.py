@@ -36,7 +36,7 @@ def gathered(scores: list[Path]) -> pd.DataFrame:
 
     Of timings, the seed is the number of the repetition.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path in sorted(scores):
         found = read_json(path, *COLUMNS[:4], "card")
         with taken_from(path):
