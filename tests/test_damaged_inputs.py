@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from prdit import cli, recipes
 from prdit.config import Backbone, Critic, Grid, Sampler, Shown, Split, Window
 from prdit.data.ledger import FIELDS
-from prdit.data.quality import write_rows
+from prdit.data.quality import QualityRow, read_rows, write_rows
+from prdit.errors import UserError
 from prdit.files import sha256, write_csv, write_json
 from prdit.recipes import ShownData
 from prdit.report.site import PACKAGES
@@ -175,6 +176,8 @@ def test_damage_is_one_sentence(
 @pytest.mark.parametrize(
     ("line", "content"),
     [
+        ("preprocess-shard --verified BAD --quality OUT", {"scans": [1]}),
+        ("preprocess-shard --verified BAD --quality OUT", {"scans": {"1.2": {"path": "a"}}}),
         ("scores --scores BAD --table OUT", {"card": None}),
         ("scores --scores BAD --table OUT", {"card": {}, "metrics": [1]}),
         ("critics --critics BAD --table OUT", {"models": 1, "distances": 2}),
@@ -201,3 +204,16 @@ def test_values_of_another_kind(
     said = capsys.readouterr().err
     assert str(bad) in said
     assert "its content is not what is due" in said or "holds no numbers of table_9; bring" in said
+
+
+def test_tables_of_other_columns(
+    words: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = Path(words["BAD"][0])
+    bad.write_text("dataset,size\nx,8\n")
+    assert cli.main(["all-metrics", "--scores", str(bad), "--markdown", "made.md"]) == 2
+    assert "bad: it has no column model, sampler, seed, metric" in capsys.readouterr().err
+    write_rows(bad, [QualityRow(n_files=3)])
+    bad.write_text(bad.read_text().replace(",3,", ",many,"))
+    with pytest.raises(UserError, match=r"bad: its content is not what is due \(invalid literal"):
+        read_rows(bad)

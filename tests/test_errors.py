@@ -142,7 +142,11 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         (["plan", "--share", "2"], "--share is a share: at most 1"),
         (["plan", "--gpu-kw", "0"], "argument --gpu-kw: 0 is not above 0"),
-        (["time", "--threads", "0"], "argument --threads: invalid int value: '0'"),
+        (
+            ["train", "--time-limit", "-1"],
+            "argument --time-limit: invalid float -1; write one from 0 on",
+        ),
+        (["time", "--threads", "0"], "argument --threads: invalid int 0; write one from 1 to 4096"),
     ):
         with pytest.raises(SystemExit) as ended:
             cli.main(words)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import requests
 import stepping
 from pydicom import Dataset
 from pydicom.uid import JPEGLSLossless
@@ -229,6 +231,20 @@ def test_records(size: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         record_list.run(
             RecordRecipe(url="http://z", record=1, scans=1), manifest=tmp_path / "m.csv"
         )
+
+
+def test_servers_of_another_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    answer = requests.Response()
+    answer.raw = io.BytesIO()
+    answer.raw.read = lambda *_, **__: b"[]"  # type: ignore[method-assign]
+    monkeypatch.setattr(Record, "_get", lambda *_, **__: answer)
+    with pytest.raises(UserError, match=r"records/1 does not answer as Zenodo does; is it the rig"):
+        Record("http://z", 1).about()
+    (tmp_path / ".a.npz.part").mkdir()
+    with pytest.raises(
+        UserError, match=r"cannot write .*.a.npz.part: Is a directory; mend that, then run"
+    ):
+        Record("http://z", 1).download("a.npz", 8, "", tmp_path / "a.npz")
 
 
 def test_packing(tmp_path: Path) -> None:

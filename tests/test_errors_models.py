@@ -48,7 +48,7 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
     state = build(TINY, 8).network.state_dict()
     name = next(iter(state))
     state[name] = state[name] * torch.nan
-    told = rf"w.safetensors is not written: raw.{name}, {name} hold values that are not finite; train anew"
+    told = rf"not written: raw.{name}, {name} hold values that are not finite; train anew, with"
     with pytest.raises(UserError, match=told):
         weights.save(tmp_path / "w.safetensors", state, state, TrainRecipe(model=TINY, size=8), {})
 

@@ -162,7 +162,10 @@ class Record:
         except requests.RequestException:
             return  # another request goes on from here
         except OSError as error:
-            raise UserError(f"cannot write {partial}: {error.strerror or error}") from None
+            raise UserError(
+                f"cannot write {partial}: {error.strerror or error}; mend that, then run the same"
+                " command again, which goes on from there"
+            ) from None
 
     def _json(self, url: str) -> dict[str, Any]:
         try:
