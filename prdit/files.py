@@ -11,12 +11,13 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-import numpy as np
-
 from prdit.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 UNREADABLE = (
     OSError,
@@ -149,6 +150,8 @@ def read_csv(path: Path, columns: Sequence[str], mend: str = "") -> list[dict[st
 
 def read_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
     """These arrays of an .npz file; nothing in it is unpickled. Raises UserError otherwise."""
+    import numpy as np  # not where the workflow is planned
+
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in keys}

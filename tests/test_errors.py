@@ -144,7 +144,7 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
         (["plan", "--gpu-kw", "0"], "argument --gpu-kw: 0 is not above 0"),
         (
             ["train", "--time-limit", "-1"],
-            "argument --time-limit: invalid float -1; write one from 0 on",
+            "--time-limit: invalid float -1; write one from 0 on",
         ),
         (["time", "--threads", "0"], "argument --threads: invalid int 0; write one from 1 to 4096"),
     ):

@@ -242,7 +242,7 @@ def test_servers_of_another_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         Record("http://z", 1).about()
     (tmp_path / ".a.npz.part").mkdir()
     with pytest.raises(
-        UserError, match=r"cannot write .*.a.npz.part: Is a directory; mend that, then run"
+        UserError, match=r"write .*.a.npz.part: Is a directory; mend that, then run"
     ):
         Record("http://z", 1).download("a.npz", 8, "", tmp_path / "a.npz")
 
