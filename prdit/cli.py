@@ -188,7 +188,8 @@ def _number(kind: type) -> Callable[[str], Any]:
     def number(text: str) -> Any:
         value = kind(text)
         if (kind is int and not 1 <= value <= MOST) or not 0 <= value < math.inf:
-            raise ValueError(f"{text} is no {kind.__name__} that makes sense here")
+            bounds = f"from 1 to {MOST}" if kind is int else "from 0 on, and finite"
+            raise argparse.ArgumentTypeError(f"invalid {kind.__name__} {text}; write one {bounds}")
         return value
 
     number.__name__ = kind.__name__

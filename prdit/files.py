@@ -7,12 +7,29 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from prdit.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    BadZipFile,
+    zlib.error,
+)
+"""What a file that is no .npz may raise."""
 
 
 @contextmanager
@@ -112,26 +129,56 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object
         table.writerows(rows)
 
 
-def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a CSV file with exactly these columns. Raises UserError if it is not that."""
+def read_csv(path: Path, columns: Sequence[str], mend: str = "") -> list[dict[str, str]]:
+    """The rows of a CSV file with exactly these columns. Raises UserError if it is not that.
+
+    Args:
+        mend: what to do about a file that no step makes.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             rows, found = list(table), table.fieldnames
     except (OSError, ValueError, csv.Error) as error:
-        raise damaged(path, str(error)) from None
+        raise damaged(path, str(error), mend) from None
     if list(found or []) != list(columns):
-        raise damaged(path, "it has other columns")
+        raise damaged(path, f"its columns are not {', '.join(columns)[:200]}", mend)
     if any(None in row or None in row.values() for row in rows):
-        raise damaged(path, "a line is cut short or too long")
+        raise damaged(path, "a line is cut short or too long", mend)
     return rows
 
 
-def damaged(path: Path, why: str) -> UserError:
-    """What to say of a file that a step of the workflow made and that is no longer whole."""
+def read_npz(path: Path, *keys: str) -> dict[str, np.ndarray]:
+    """These arrays of an .npz file; nothing in it is unpickled. Raises UserError otherwise."""
+    import numpy as np  # not where the workflow is planned
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in keys}
+    except UNREADABLE as error:
+        raise damaged(path, str(error)) from None
+
+
+@contextmanager
+def taken_from(path: Path) -> Iterator[None]:
+    """Raise UserError where what a file holds turns out to be of another kind than is due."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, f"its content is not what is due ({error})") from None
+
+
+def damaged(path: Path, why: str, mend: str = "") -> UserError:
+    """What to say of a file that is not there or not whole.
+
+    Args:
+        mend: what to do about it, unless a step of the workflow makes it.
+    """
     if not path.is_file():
-        return UserError(f"cannot use {path}: there is no such file; run the workflow to make it")
-    return UserError(f"cannot use {path}: {why}; delete it and run the same command again")
+        mend = mend or "run the workflow to make it"
+        return UserError(f"cannot use {path}: there is no such file; {mend}")
+    mend = mend or "delete it and run the same command again"
+    return UserError(f"cannot use {path}: {' '.join(why.split())}; {mend}")
 
 
 def sha256(path: Path) -> str:

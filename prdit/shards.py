@@ -53,10 +53,7 @@ def scan_count(config: Config, dataset: str) -> int:
 @cache
 def manifest(path: str) -> list[dict[str, str]]:
     """Rows of a manifest of the Imaging Data Commons, a series each."""
-    try:
-        return read_csv(Path(path), MANIFEST)
-    except UserError as error:
-        raise UserError(f"the manifest {path} is none ({error})") from None
+    return read_csv(Path(path), MANIFEST, "correct source.manifest, or the file")
 
 
 def check_sources(config: Config) -> None:

@@ -1,8 +1,9 @@
 """What ends a verb, read aloud: the three classes on the command line, and sentences that no other
-test hears."""
+test hears; those about data and models stand in files of their own."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,17 +11,25 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import stepping
+import yaml
+from pydantic import BaseModel
 
-from prdit import cli, digests
-from prdit.config.file import load_file
+from prdit import cli, digests, doctor
+from prdit.config.file import load, load_file
 from prdit.data.scan import read_image
 from prdit.data.sources.listing import units
 from prdit.data.sources.patients import read_patients
 from prdit.data.volume import average_pool, read_nifti
+from prdit.doctor import data as doctor_data
+from prdit.doctor.line import problem
+from prdit.doctor.profile import Profile
 from prdit.errors import Interrupted, OutOfMemory, UserError
+from prdit.files import atomic, atomic_folder, read_csv, read_json, sha256, write_json
+from prdit.generators import base
 from prdit.generators.base import build
 from prdit.metrics.score import floor_sets
-from prdit.report import stages
+from prdit.report import closest, provenance, stages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -127,3 +136,194 @@ def test_code_that_is_no_python(tmp_path: Path) -> None:
     (tmp_path / "x.py").write_text("def f(:\n")
     with pytest.raises(UserError, match=r"x.py, line 1: invalid syntax"):
         digests.statements(tmp_path / "x.py")
+
+
+def test_options(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["plan", "--share", "2"], "--share is a share: at most 1"),
+        (["plan", "--gpu-kw", "0"], "argument --gpu-kw: 0 is not above 0"),
+        (
+            ["train", "--time-limit", "-1"],
+            "--time-limit: invalid float -1; write one from 0 on",
+        ),
+        (["time", "--threads", "0"], "argument --threads: invalid int 0; write one from 1 to 4096"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        assert ended.value.code == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["describe", "PRDiT-4L", "--size", "18"], "the model.size: 18 is no multiple of"),
+        (["describe", "PRDiT-4L", "--dataset", "lidk"], "the data set 'lidk' is not defined; did"),
+        (["plan", "--configfile", "none.yaml"], "cannot read the config none.yaml: "),
+    ],
+)
+def test_models_by_hand(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if "describe" in words:
+        words = [*words, "--configfile", str(ROOT / "config/paper.yaml")]
+    assert cli.main(words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for verb in ("plan", "doctor"):
+        assert cli.main([verb]) == 2
+        assert "run this in the repository's own folder" in capsys.readouterr().err
+
+
+def changed(*places: tuple[str, Any]) -> dict[str, Any]:
+    """The quickstart's config with other values at some places."""
+    raw: dict[str, Any] = yaml.safe_load((ROOT / "config/quickstart.yaml").read_text())
+    for place, value in places:
+        *above, last = place.split(".")
+        node = raw
+        for key in above:
+            node = node.setdefault(key, {})
+        node[last] = value
+    return raw
+
+
+FIFTEEN = {"datasets": ["phantom"], "size": 16, "model": "PRDiT-local", "sampler": "k1"}
+OWN = {"kind": "own"}
+UP = {
+    "generator": "prdit_refined",
+    "start_from": "PRDiT-4L",
+    "patch": 5,
+    "stride": 3,
+    "training": {"volumes": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ([("figures.figure_15", FIFTEEN)], "figure_15.model: PRDiT-local has not both branches; n"),
+        (
+            [
+                ("samplers.own", OWN),
+                ("figures.figure_15", FIFTEEN | {"model": "PRDiT-4L", "sampler": "own"}),
+            ],
+            "figures.figure_15.sampler: name one of another kind than own",
+        ),
+        (
+            [
+                ("tables.table_1.anchor", "PRDiT-4L"),
+                ("tables.table_1.rows", {"PRDiT-4L": {"model": "PRDiT-4L", "size": 32}, "b": {}}),
+                ("tables.table_1.rows.b.model", "PRDiT-8L"),
+            ],
+            r"table_1: W-scores compare volumes of one size, not of \[16, 32\]; write one size",
+        ),
+        (
+            [("tables.table_1.anchor", "PRDiT-4L"), ("tables.table_1.size", 12)],
+            "table_1.size: 12 is no power of two from 8 on, which W-scores need",
+        ),
+        (
+            [("tables.table_1.anchor", "PRDiT-4L"), ("tables.table_1.critics", [1, 1])],
+            "table_1.critics has one seed twice; write each once",
+        ),
+        (
+            [
+                ("models.up", UP),
+                ("tables.table_1.rows", {"up": {"model": "up", "size": 33}}),
+                ("datasets.phantom.grid.size", 66),
+            ],
+            "table_1.size: 33 is odd, but models.up needs half of it; write an even size",
+        ),
+        (
+            [("models.PRDiT-4L.start_from", None)],
+            "a model with depth > 0 needs start_from: the name of its stage 1",
+        ),
+        (
+            [("models.PRDiT-local.sha256", "0" * 64)],
+            "sha256 is that of a file of weights: name the file too",
+        ),
+        (
+            [("models.PRDiT-4L.per_dataset", {"phantom": {"width": "wide"}})],
+            "width: Input should be a valid integer",
+        ),
+    ],
+)
+def test_configs(places: list[tuple[str, Any]], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        load(changed(*places))
+
+
+def test_settings_of_a_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Settings(BaseModel):
+        width: int
+
+    module = SimpleNamespace(build=lambda *_: Settings.model_validate({"width": "wide"}))
+    monkeypatch.setattr(base, "import_module", lambda _: module)
+    entry = load_file(ROOT / "config/quickstart.yaml").models["PRDiT-4L"]
+    with pytest.raises(UserError, match=r"settings.width of prdit: Input should be a valid int"):
+        build(entry, 16)
+
+
+def test_a_site_with_problems(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for count, told in ((1, "1 problem; mend it and run"), (2, "2 problems; mend them and run")):
+        monkeypatch.setattr(doctor, "look", lambda *_, n=count: [problem("x")] * n)
+        assert cli.main(["doctor"]) == 2
+        assert f"prdit doctor: {told} this again" in capsys.readouterr().err
+
+
+def test_configs_that_the_doctor_reads(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("")
+    with pytest.raises(UserError, match=r"a.yaml: the config .*a.yaml is empty or no mapping of"):
+        doctor_data.read([tmp_path / "a.yaml"], Profile())
+    raw = changed(("models.PRDiT-local.weights", str(tmp_path / "none.pt")))
+    del raw["models"]["PRDiT-local"]["training"]
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(raw))
+    told = "PRDiT-local.weights: there is no file .*none.pt; correct the path in the config or"
+    with pytest.raises(UserError, match=told):
+        doctor_data.read([tmp_path / "a.yaml"], Profile())
+
+
+def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"x": NaN}')
+    with pytest.raises(UserError, match=r"a.json: NaN is no number; delete it and run the same"):
+        read_json(path)
+    path.write_text("[]")
+    with pytest.raises(UserError, match=r"a.json: it holds no mapping; delete it"):
+        read_json(path)
+    with pytest.raises(UserError, match=r"a.json: it holds no x, y; delete it"):
+        read_json(path, "x", "y")
+    path.write_text("a,b\n1\n")
+    with pytest.raises(UserError, match=r"a.json: a line is cut short or too long; delete it"):
+        read_csv(path, ("a", "b"))
+    with pytest.raises(UserError, match=r"cannot read .*b.json: No such file"):
+        sha256(tmp_path / "b.json")
+    (tmp_path / "c").touch()
+    for write in (atomic, atomic_folder):
+        with (
+            pytest.raises(UserError, match=r"cannot write .*c/d: .*; free or choose another fold"),
+            write(tmp_path / "c" / "d"),
+        ):
+            pass
+    monkeypatch.chdir(tmp_path)
+    record = Path(".snakemake/metadata", base64.urlsafe_b64encode(b"results/x/y").decode())
+    for made in (record, Path("results/x/y")):
+        made.parent.mkdir(parents=True)
+        made.write_text("{}")
+    with pytest.raises(UserError, match=r"no record of Snakemake's \('rule'\); delete it and run"):
+        provenance.jobs(Path("results/x"))
+
+
+def test_a_pair_of_another_store(tmp_path: Path) -> None:
+    pair = {"series": "9", "sample": "s", "flipped": "", "distance": 1.0}
+    score = tmp_path / "s.json"
+    write_json(score, {"card": {}, "model": "m", "sampler": "s", "closest": [pair]})
+    real = stepping.store(tmp_path)
+    told = r"8.npy does not hold series 9, which a sample is nearest to; score anew"
+    with pytest.raises(UserError, match=told):
+        closest.run(scores=[score], real=real, figure=tmp_path / "f.png")

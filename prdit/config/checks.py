@@ -168,10 +168,12 @@ def _check_critic(where: str, selection: Selection) -> None:
     """Critics tell volumes of one size apart, which they halve down to 4^3."""
     sizes = {row.size for row in selection.shown()}
     if len(sizes) > 1:
-        raise ValueError(f"{where}: W-scores compare volumes of one size, not of {sorted(sizes)}")
+        raise ValueError(
+            f"{where}: W-scores compare volumes of one size, not of {sorted(sizes)}; write one size"
+        )
     size = sizes.pop()
     if size < 8 or size & (size - 1):
-        raise ValueError(f"{where}.size: {size} is no power of two, which W-scores need")
+        raise ValueError(f"{where}.size: {size} is no power of two from 8 on, which W-scores need")
     if len(set(selection.critics)) < len(selection.critics):
         raise ValueError(f"{where}.critics has one seed twice; write each once")
 

@@ -54,7 +54,9 @@ def run(
     about = {key: getattr(recipe, key) for key in ("dataset", "size", "seed", "models")}
     about["critic"] = recipe.critic.training.seed
     if not (first and second):
-        raise UserError("a critic needs the cards of two models' samples")
+        raise UserError(
+            "a critic needs the cards of two models' samples; give --first and --second"
+        )
     if any("oom" in read_json(card) for card in (*first, *second)):
         write_json(score, {**about, "oom": True, "distances": None})
         return

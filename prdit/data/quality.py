@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from prdit.files import damaged, read_csv, write_csv
+from prdit.files import read_csv, taken_from, write_csv
 
 Facts = dict[str, Any]
 """Some columns of a quality row, by name."""
@@ -106,10 +106,8 @@ def read_rows(path: Path) -> list[QualityRow]:
         UserError: the file is missing, damaged, or has other columns.
     """
     rows = read_csv(path, [field.name for field in fields(QualityRow)])
-    try:
+    with taken_from(path):
         return [_parse(row) for row in rows]
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
 
 
 def _parse(cells: dict[str, str]) -> QualityRow:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prdit.data.volume import Volume, read_nifti
 from prdit.errors import UserError
-from prdit.files import damaged, read_json, sha256
+from prdit.files import damaged, read_json, sha256, taken_from
 
 
 def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
@@ -25,7 +25,8 @@ def read_samples(card: Path, count: int | None = None) -> Iterator[Volume]:
 def sample_paths(card: Path, count: int | None = None) -> Iterator[Path]:
     """Where they lie; raises UserError as `read_samples` does."""
     told = read_json(card, "files")
-    files = sorted(dict(told["files"]).items())
+    with taken_from(card):
+        files = sorted(dict(told["files"]).items())
     if not files and "oom" not in told:
         raise damaged(card, "it names no files")
     for name, drawn in islice(files, count):

@@ -147,7 +147,8 @@ def _refuse_foreign_values(path: Path, raw: NDArray[np.number]) -> None:
         try:
             finite = bool(np.isfinite(np.asanyarray(nib.load(path).dataobj)).all())
         except Exception as error:  # noqa: BLE001 - SimpleITK takes what is cut short for whole
-            raise Excluded(f"cannot be read as NIfTI ({error or type(error).__name__})") from None
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise Excluded(f"cannot be read as NIfTI ({told})") from None
     if not finite:
         raise Excluded("the image holds values that are not finite numbers")
 

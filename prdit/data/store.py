@@ -14,6 +14,7 @@ from prdit.config import Window
 from prdit.data.ledger import FIELDS, cohort
 from prdit.data.quality import voxels_sha256
 from prdit.data.volume import average_pool, from_window, quantile_window, read_nifti, to_window
+from prdit.errors import UserError
 from prdit.files import atomic, damaged, read_csv, read_json, sha256, write_json
 from prdit.recipes import PackRecipe
 
@@ -76,12 +77,15 @@ def run(recipe: PackRecipe, *, split: Path, array: Path, index: Path) -> None:
             header = {"descr": "<i2", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(out, header)
             for row in rows:
-                volume = read_nifti(split.parent / row["file"])
+                where = split.parent / row["file"]
+                volume = read_nifti(where)
                 if voxels_sha256(volume.hu) != row["sha256"]:
-                    where = split.parent / row["file"]
                     raise damaged(where.parent / "quality.csv", f"{where.name} has changed since")
                 factor = volume.hu.shape[0] // recipe.size
-                v, high = windowed(volume.hu, recipe.window)
+                try:
+                    v, high = windowed(volume.hu, recipe.window)
+                except UserError as error:
+                    raise UserError(f"{where}: {error}") from None
                 highs.append(high)
                 pooled = average_pool(v, factor)
                 out.write(packed(pooled).tobytes())

@@ -87,8 +87,9 @@ def read_nifti(path: Path) -> Volume:
         image = nib.load(path)
         values = np.asanyarray(image.dataobj)
     except _UNREADABLE as error:
+        told = " ".join(str(error).split())
         raise UserError(
-            f"cannot read {path} as NIfTI: {error}; delete it and what lists it, and run again"
+            f"cannot read {path} as NIfTI: {told}; delete it and what lists it, and run again"
         ) from error
     if values.ndim < 3 or values.shape[3:].count(1) != values.ndim - 3:
         raise UserError(f"{path} has shape {values.shape}; one volume [x, y, z] is needed")
@@ -133,7 +134,10 @@ def quantile_window(hu: NDArray[Real], low: float, quantile: float) -> tuple[NDA
     clipped = np.minimum(raised, upper)
     least = clipped.min()
     if not upper > least:
-        raise UserError(f"no contrast: nothing above {least:g} HU at quantile {quantile:g}")
+        raise UserError(
+            f"no contrast: nothing above {least:g} HU at quantile {quantile:g}; write a larger"
+            " window.quantile, or take the scan away"
+        )
     return (clipped - least) / (clipped.max() - least), float(upper)
 
 

@@ -31,7 +31,9 @@ def run(recipe: BranchesRecipe, *, weights: Path, volumes: Path, threads: int) -
     try:
         generator, about = weights_file.load(weights, str(device))
     except OutOfMemory as error:
-        raise UserError(f"{recipe.model} was too large to train ({error.asked})") from None
+        raise UserError(
+            f"{recipe.model} was too large to train ({error.asked}); name a smaller one"
+        ) from None
     network = generator.network
     both = isinstance(network, PRDiT) and None not in (network.local, network.residual)
     if not isinstance(generator, PRDiTGenerator) or not both:

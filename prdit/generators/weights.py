@@ -45,7 +45,8 @@ def save(
     broken = sorted(name for name, tensor in tensors.items() if not tensor.isfinite().all())
     if broken:
         raise UserError(
-            f"{path} is not written: {', '.join(broken)} hold values that are no numbers"
+            f"{path} is not written: {', '.join(broken)} hold values that are not finite; train"
+            " anew, with a smaller learning rate"
         )
     with atomic(path) as partial:
         try:

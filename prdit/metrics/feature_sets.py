@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,13 +16,11 @@ from prdit.data.samples import read_samples
 from prdit.data.store import open_store
 from prdit.data.volume import to_window
 from prdit.errors import UserError
-from prdit.files import atomic, damaged, read_json, sha256
+from prdit.files import atomic, damaged, read_json, read_npz, sha256, taken_from
 from prdit.metrics.fingerprint import fingerprint
 from prdit.recipes import FeaturesRecipe
 
 RANDOM_SEED = 0
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile)
-"""What a file that holds no features may raise."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,9 @@ def run(
     from prdit.metrics.features import extract
 
     if (real is None) == (not cards):
-        raise UserError("features are taken of real volumes or of the samples that cards name")
+        raise UserError(
+            "features are of real volumes or of samples; give --real or --cards, not both"
+        )
     torch.set_num_threads(threads)
     network, about = load_network(recipe.network)
     networks = [network]
@@ -154,7 +153,8 @@ def generated_volumes(cards: list[Path]) -> Read:
                 raise UserError(
                     f"{path} has another {key} than {cards[0]}; draw both with one config"
                 )
-    low, high = first["window"]
+    with taken_from(cards[0]):
+        low, high = map(float, first["window"])
     volumes = (to_window(v.hu, low, high) for card in cards for v in read_samples(card))
     made_from = {key: first.get(key) for key in ("window", "cohort", "size")}
     names = [(p.parent / n).as_posix() for p, card in told.items() for n in sorted(card["files"])]
@@ -178,13 +178,11 @@ def write(path: Path, found: FeatureSet) -> None:
 
 def read(path: Path) -> FeatureSet:
     """The features at `path`. Raises UserError if they cannot be read."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            card = json.loads(str(file["card"]))
-            names, parts = ([str(one) for one in file[key]] for key in ("names", "parts"))
-            found = FeatureSet(file["features"], file["prints"], names, parts, file["beside"], card)
-    except UNREADABLE as error:
-        raise damaged(path, str(error)) from None
+    file = read_npz(path, "features", "prints", "beside", "names", "parts", "card")
+    with taken_from(path):
+        card = json.loads(str(file["card"]))
+        names, parts = ([str(one) for one in file[key]] for key in ("names", "parts"))
+        found = FeatureSet(file["features"], file["prints"], names, parts, file["beside"], card)
     if not (
         isinstance(card, dict)
         and found.features.ndim == 2

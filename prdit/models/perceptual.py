@@ -73,7 +73,8 @@ def load(folder: Path) -> Perceptual:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"the weights in {folder} do not fit: {error}") from None
+        told = " ".join(str(error).split())
+        raise UserError(f"the weights in {folder} do not fit: {told}; fetch them anew") from None
     return network.eval()
 
 
@@ -83,4 +84,5 @@ def read(path: Path, prefix: str) -> dict[str, Any]:
         found = torch.load(path, map_location="cpu", weights_only=True)
         return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
     except Exception as error:  # noqa: BLE001  # whatever a file that is no checkpoint provokes
-        raise UserError(f"cannot read the weights {path}: {error}") from None
+        told = " ".join(str(error).split())
+        raise UserError(f"cannot read the weights {path}: {told}; fetch them anew") from None

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 
-import yaml
-
 from prdit.config import Config, Figures, Tables
 from prdit.experiments import (
     Sampled,
@@ -23,7 +21,7 @@ from prdit.experiments import (
 from prdit.plan.dry_run import SOURCES, Job
 from prdit.plan.estimates import Cost, Estimates
 from prdit.plan.spent import Spent
-from prdit.report.published import by_label, of_dataset
+from prdit.report.published import by_label, of_dataset, read
 
 Costs = list[tuple[Job, Cost]]
 COLUMNS = ("GPU h", "hours from", "CPU h", "GB")
@@ -124,7 +122,7 @@ def needed(config: Config) -> set[tuple[str, ...]]:
 
 def published(config: Config, estimates: Estimates) -> str:
     """Hours of trainings beside those that the paper prints; empty where it prints none."""
-    printed = yaml.safe_load(Path("config/published.yaml").read_text())
+    printed = read(Path("config/published.yaml"))
     rows = []
     for table in tables(config):
         selection = config.selections()[f"tables.{table}"]

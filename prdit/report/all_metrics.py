@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from prdit.files import atomic
+from prdit.report.frames import read_frame
 from prdit.report.markdown import line, networks
+from prdit.report.scores import CARD, COLUMNS
 
 KEYS = ["dataset", "size", "model", "sampler"]
 SIZES = ["volumes", "reference"]
@@ -36,7 +38,7 @@ CAPTION = (
 
 def run(*, scores: Path, markdown: Path) -> None:
     """Write all scores as one Markdown table; `scores.csv` has the numbers."""
-    frame = pd.read_csv(scores)
+    frame = read_frame(scores, *COLUMNS, *CARD)
     shown = {metric: name for metric, name in SHOWN.items() if metric in set(frame["metric"])}
     frame = frame[frame["metric"].isin(shown)]
     head = [*KEYS, *SIZES, *shown.values()]

@@ -7,20 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from prdit.data.volume import from_window
-from prdit.files import damaged
+from prdit.files import read_npz, taken_from
 from prdit.recipes import BranchesRecipe
 from prdit.report.figures import VIEWS, draw, save
 
 
 def run(recipe: BranchesRecipe, *, volumes: Path, figure: Path) -> None:
     """Draw a row for each part, and one for their sum; of a residual, grey is 0."""
-    try:
-        with np.load(volumes, allow_pickle=False) as file:
-            local, residual = file["local"], file["residual"]
-            low, high = map(float, file["window"])
-            spacing_mm = float(file["spacing_mm"])
-    except (OSError, ValueError, KeyError) as error:
-        raise damaged(volumes, str(error)) from None
+    file = read_npz(volumes, "local", "residual", "window", "spacing_mm")
+    local, residual = file["local"], file["residual"]
+    with taken_from(volumes):
+        low, high = map(float, file["window"])
+        spacing_mm = float(file["spacing_mm"])
     parts = {
         "Local Denoiser's\nestimate": local,
         "Global DiT's\nresidual": residual,

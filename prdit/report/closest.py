@@ -11,7 +11,7 @@ import numpy as np
 from prdit.data.store import open_store
 from prdit.data.volume import from_window, read_nifti
 from prdit.errors import UserError
-from prdit.files import read_json
+from prdit.files import read_json, taken_from
 from prdit.report.figures import save, slice_of
 
 SHOWN = 6
@@ -26,7 +26,10 @@ def run(*, scores: list[Path], real: Path, figure: Path) -> None:
     """
     store = open_store(real)
     places = {series: i for i, series in enumerate(store.series)}
-    pairs = (pair for path in scores for pair in closest(read_json(path, "card")))
+    pairs: list[tuple[float, str, dict[str, Any]]] = []
+    for path in scores:
+        with taken_from(path):
+            pairs += closest(read_json(path, "card"))
     found = sorted(pairs, key=lambda pair: pair[0])[:SHOWN]
     drawing, axes = plt.subplots(
         2, SHOWN, figsize=(2 * SHOWN, 4.9), layout="constrained", squeeze=False
@@ -37,7 +40,9 @@ def run(*, scores: list[Path], real: Path, figure: Path) -> None:
         low, high = store.window
         series, sampled, flipped = pair["series"], pair["sample"], pair["flipped"]
         if series not in places:
-            raise UserError(f"{real} does not hold series {series}, which a sample is nearest to")
+            raise UserError(
+                f"{real} does not hold series {series}, which a sample is nearest to; score anew"
+            )
         training = from_window(store.volume(places[series]), low, high)
         if flipped:
             training = np.flip(training, "zyx".index(flipped))

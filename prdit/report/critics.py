@@ -10,7 +10,7 @@ import pandas as pd
 
 from prdit.config import Shown
 from prdit.config.selections import FLOOR
-from prdit.files import atomic, damaged, read_json
+from prdit.files import atomic, read_json, taken_from
 from prdit.recipes import TableRecipe
 from prdit.report.columns import OOM, W_SCORE
 
@@ -35,12 +35,10 @@ def gathered(critics: list[Path]) -> pd.DataFrame:
 
 def _row(path: Path) -> dict[str, Any]:
     found = read_json(path, "dataset", "size", "seed", "models", "critic", "distances")
-    try:
+    with taken_from(path):
         ((low, high), (rival_low, rival_high)) = found.get("intervals") or [(None, None)] * 2
         distance, rival_distance = found["distances"] or (None, None)
         names = dict(zip(MODELS, [name for one in found["models"] for name in one], strict=True))
-    except (TypeError, ValueError) as error:
-        raise damaged(path, str(error)) from None
     values = (distance, low, high, rival_distance, rival_low, rival_high)
     return {
         **{key: found[key] for key in ("dataset", "size", "seed", "critic")},

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from prdit.files import damaged
+from prdit.files import taken_from
 from prdit.report.figures import save
 
 COLUMNS = 4
@@ -44,11 +44,9 @@ def run(*, histories: list[Path], figure: Path) -> None:
 
 def panel(axis: Axes, path: Path) -> None:
     """One training: its loss, and that on held-out volumes if there is one."""
-    try:
+    with taken_from(path):
         told = [json.loads(line) for line in path.read_text().splitlines()]
-    except ValueError as error:
-        raise damaged(path, str(error)) from None
-    drawn = [curve(axis, told, name, colour) for name, colour in CURVES.items()]
+        drawn = [curve(axis, told, name, colour) for name, colour in CURVES.items()]
     if any(drawn):
         axis.set_yscale("log")
     else:
@@ -57,7 +55,7 @@ def panel(axis: Axes, path: Path) -> None:
 
 def curve(axis: Axes, told: list[dict[str, float]], name: str, colour: str) -> bool:
     """Draw a loss if the log tells of it."""
-    points = [(line["volumes"], line[name]) for line in told if name in line]
+    points = [(line["volumes"], line[name]) for line in told if line.get(name) is not None]
     if points:
         x, y = np.array(points, float).T
         axis.plot(x, y, color=colour, linewidth=1)

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from prdit.errors import UserError
 from prdit.report.columns import COSTS, HOURS, columns_of
+
+
+def read(path: Path, *tables: str) -> dict[str, Any]:
+    """The published numbers, of these tables at least. Raises UserError if they are not there."""
+    told = "bring config/published.yaml back as the repository has it"
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}; {told}") from None
+    known: dict[str, Any] = found if isinstance(found, dict) else {}
+    for table in tables:
+        if not isinstance(known.get(table), dict):
+            raise UserError(f"{path} holds no numbers of {table}; {told}")
+    return known
 
 
 def of_dataset(values: dict[Any, Any], published: str | None) -> dict[Any, Any]:

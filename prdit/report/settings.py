@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from prdit.config import PRDiT
 from prdit.files import atomic
 from prdit.recipes import SettingsRecipe
 from prdit.report.markdown import line
+from prdit.report.published import read
 
 Setting = Callable[[PRDiT], Any]
 SHARED: dict[str, Setting] = {
@@ -49,7 +48,7 @@ def run(recipe: SettingsRecipe, *, published: Path, stage_1: Path, stage_2: Path
     Args:
         stage_1, stage_2: Tables 9 and 10.
     """
-    papers = yaml.safe_load(published.read_text())
+    papers = read(published, "table_9", "table_10")
     both = zip(TITLES, (LOCAL, GLOBAL), ("table_9", "table_10"), (stage_1, stage_2), strict=True)
     for title, settings, key, path in both:
         models = [m for m in recipe.models if (m.depth > 0) == (settings is GLOBAL)]

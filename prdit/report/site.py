@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -17,6 +16,7 @@ from prdit.recipes import SiteRecipe
 from prdit.report import viewer
 from prdit.report.captions import FIGURES
 from prdit.report.figures import DOTS_PER_INCH
+from prdit.report.frames import read_frame
 from prdit.report.verdict import NOT_COMPARABLE, NOT_REPRODUCED, REPRODUCED
 
 SCREEN = 120
@@ -74,7 +74,7 @@ def run(
             tables=shown,
             figures=[captioned(path) for path in figures],
             datasets=[path.name for path in quality],
-            costs=[rows_of(stages), rows_of(costs)],
+            costs=[rows_of(stages, "rule", "hours"), rows_of(costs, "model", "hours")],
             workflow=Markup((viewer.STATIC / "workflow.svg").read_text().partition("<svg")[2]),
             config=yaml.safe_dump(told["config"], sort_keys=False, width=120),
             versions=versions(told),
@@ -117,7 +117,7 @@ def scoreboard(path: Path) -> dict[str, Any] | None:
     """How many rows of a table have which verdict; none of a table that has no verdicts."""
     if not path.with_suffix(".csv").is_file():
         return None
-    frame = pd.read_csv(path.with_suffix(".csv"))
+    frame = read_frame(path.with_suffix(".csv"))
     if "verdict" not in frame:
         return None
     counts = frame["verdict"].value_counts()
@@ -141,9 +141,9 @@ def captioned(path: Path) -> dict[str, Any]:
     return {"name": path.stem, "file": path.name, "title": title, "width": width}
 
 
-def rows_of(path: Path) -> dict[str, Any]:
-    """A table of costs: its columns and its rows as text."""
-    frame = pd.read_csv(path).round(3)
+def rows_of(path: Path, *columns: str) -> dict[str, Any]:
+    """A table of costs that has these columns at least: its columns and its rows as text."""
+    frame = read_frame(path, *columns).round(3)
     cells = frame.astype(object).where(frame.notna(), "")
     return {"columns": list(frame.columns), "rows": cells.to_numpy().tolist()}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from prdit.config import Shown
 from prdit.config.selections import FLOOR, PAIRWISE, TIMES
@@ -22,7 +21,7 @@ from prdit.report.critics import w_score
 from prdit.report.latex import in_latex
 from prdit.report.markdown import DIFFERS, in_markdown
 from prdit.report.pairwise import pairwise
-from prdit.report.published import by_label, of_dataset, theirs
+from prdit.report.published import by_label, of_dataset, read, theirs
 from prdit.report.scores import gathered
 from prdit.report.verdict import compared
 
@@ -50,7 +49,7 @@ def run(
         published: the paper's numbers.
     """
     judged = judgements(critics)
-    values = yaml.safe_load(published.read_text())[recipe.table]
+    values = read(published, recipe.table)[recipe.table]
     if recipe.table == PAIRWISE:
         frame = pd.DataFrame(pairwise(recipe, judged, values))
     else:

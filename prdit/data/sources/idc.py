@@ -24,6 +24,7 @@ from prdit.recipes import FetchRecipe
 
 BUCKET = "s3://idc-open-data"
 RETRIES = "10"
+MEND = "correct source.manifest, or the file"
 _IDENTITY = ["SeriesInstanceUID", "SOPInstanceUID", "PatientID"]
 
 
@@ -64,7 +65,7 @@ def run(recipe: FetchRecipe, *, verified: Path) -> None:
 def read_manifest(path: Path) -> list[Series]:
     """The series of a manifest, in its order. Raises UserError if it is none."""
     columns = [field.name for field in fields(Series)]
-    return [_series(path, list(row.values())) for row in read_csv(path, columns)]
+    return [_series(path, list(row.values())) for row in read_csv(path, columns, MEND)]
 
 
 def _series(path: Path, row: list[str]) -> Series:

@@ -32,7 +32,9 @@ def run(recipe: RecordRecipe, *, manifest: Path) -> None:
             f" write `scans: {len(scans)}` into the source of the data set"
         )
     if METADATA not in files:
-        raise UserError(f"{record.page} has no {METADATA}, which tells the patients")
+        raise UserError(
+            f"{record.page} has no {METADATA}, which tells the patients; correct source.record"
+        )
     table = manifest.with_name(METADATA)
     record.download(METADATA, files[METADATA]["size"], _md5(files[METADATA]), table)
     patients = read_patients(table, SCAN, PATIENT)

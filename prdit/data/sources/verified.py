@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prdit.errors import UserError
-from prdit.files import damaged, read_json, sha256, write_json
+from prdit.files import read_json, sha256, taken_from, write_json
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_verified(path: Path) -> list[tuple[RawScan, dict[str, Any]]]:
         UserError: the record is damaged.
     """
     scans = read_json(path, "scans")["scans"]
-    try:
+    with taken_from(path):
         return [
             (
                 RawScan(str(scan_id), path.parent / told["path"], str(told["patient_id"])),
@@ -59,8 +59,6 @@ def read_verified(path: Path) -> list[tuple[RawScan, dict[str, Any]]]:
             )
             for scan_id, told in sorted(scans.items())
         ]
-    except (AttributeError, KeyError, TypeError):
-        raise damaged(path, "it does not list scans and what they consist of") from None
 
 
 def check_unchanged(scan: RawScan, verified: dict[str, Any]) -> None:

@@ -98,12 +98,14 @@ class Record:
                 str(e["key"]): {"size": int(e["size"]), "checksum": str(e["checksum"])}
                 for e in entries
             }
+            if any(one["size"] < 0 for one in found.values()):
+                raise ValueError("a negative size")
         except (KeyError, TypeError, ValueError):
-            raise UserError(f"the list of files of {self.page} cannot be understood") from None
+            raise UserError(
+                f"the list of files of {self.page} cannot be understood; is it the right server?"
+            ) from None
         if not found:
             self._refuse(403)
-        if any(one["size"] < 0 for one in found.values()):
-            raise UserError(f"{self.page} tells of a file with a negative size")
         return found
 
     def download(self, name: str, size: int, due: str, path: Path) -> None:
@@ -160,7 +162,10 @@ class Record:
         except requests.RequestException:
             return  # another request goes on from here
         except OSError as error:
-            raise UserError(f"cannot write {partial}: {error.strerror or error}") from None
+            raise UserError(
+                f"cannot write {partial}: {error.strerror or error}; mend that, then run the same"
+                " command again, which goes on from there"
+            ) from None
 
     def _json(self, url: str) -> dict[str, Any]:
         try:
@@ -169,7 +174,7 @@ class Record:
         except (ValueError, HTTPError):
             raise UserError(f"{url} does not answer with JSON; is it the right server?") from None
         if not isinstance(found, dict):
-            raise UserError(f"{url} does not answer as Zenodo does")
+            raise UserError(f"{url} does not answer as Zenodo does; is it the right server?")
         return found
 
     def _get(self, url: str, *, headers: dict[str, str]) -> requests.Response:
