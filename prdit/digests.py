@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from prdit.errors import UserError
 
@@ -31,11 +32,11 @@ class Name(NamedTuple):
 
 @cache
 def code_digest(step: str, *generators: str) -> str:
-    """Digest of what a step's `run` can reach in the science folders, and of whole generators.
+    """Digest of what a step's `run` can reach in the science folders.
 
     Args:
         step: module of a step, such as "prdit.training.run".
-        generators: modules that the config names, such as "prdit.generators.prdit".
+        generators: modules that it loads by name, such as "prdit.generators.prdit".
 
     Raises:
         UserError: one of the modules is no Python.
@@ -57,21 +58,47 @@ def files_digest(folder: Path) -> str:
 
 
 def closure(step: str, *generators: str) -> dict[str, set[str]]:
-    """Science modules, and what of each a step and generators can reach."""
+    """Science modules, and what of each a step and generators can reach.
+
+    What is called by name alone is reached once anything reached names it: what a generator's
+    module defines, and methods of the protocol's classes (`Class.method`). So a training does not
+    depend on how its model draws.
+    """
     found: dict[str, set[str]] = {}
-    waiting = [Name(step, "run"), *(Name(one, None) for one in generators)]
+    named: set[str] = set()
+    on_call = defaultdict[str, list[Name]](list)
+    for one in generators:
+        for defined, _ in definitions(one):
+            on_call[defined].append(Name(one, defined))
+    waiting = [Name(step, "run"), *(Name(one, LOOSE) for one in generators)]
     while waiting:
         module, name = waiting.pop()
         if module not in found:
             found[module] = set()
             waiting += [Name(module, LOOSE), *(Name(one, LOOSE) for one in imported(module))]
-        defined = {defined for defined, _ in definitions(module)}
+        known = {defined for defined, _ in definitions(module)}
         # A name that is not found may be made in ways not understood here: all of the module.
-        for one in {name} if name in defined or name == LOOSE else defined:
-            if one not in found[module]:
-                found[module].add(one)
-                waiting += uses(module, one)
+        for one in ({name} if name in known or name == LOOSE else known) - found[module]:
+            found[module].add(one)
+            waiting += uses(module, one)
+            for method in (other for other in known if other.startswith(f"{one}.")):
+                on_call[method.removeprefix(f"{one}.")].append(Name(module, method))
+            named |= attributes(module, one)
+        waiting += [one for called in named & on_call.keys() for one in on_call.pop(called)]
     return found
+
+
+@cache
+def attributes(module: str, name: str) -> set[str]:
+    """Attributes that a definition of a module names, as such or in quotes."""
+    nodes = [
+        node for defined, top in definitions(module) if defined == name for node in ast.walk(top)
+    ]
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute)} | {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
 
 
 @cache
@@ -136,6 +163,11 @@ def definitions(module: str) -> list[tuple[str, ast.stmt]]:
             for alias in node.names:
                 one = ast.copy_location(type(node)(**{**vars(node), "names": [alias]}), node)
                 found.append((alias.asname or alias.name.split(".")[0], one))
+        elif isinstance(node, ast.ClassDef) and is_abstract(module, node):
+            methods = [one for one in node.body if is_method(one)]
+            rest = [one for one in node.body if one not in methods] or [ast.Pass()]
+            found.append((node.name, ast.ClassDef(**{**vars(node), "body": rest})))
+            found += [(f"{node.name}.{one.name}", one) for one in methods]
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.append((node.name, node))
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -145,6 +177,23 @@ def definitions(module: str) -> list[tuple[str, ast.stmt]]:
         elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             found.append((LOOSE, node))
     return found
+
+
+def is_abstract(module: str, node: ast.ClassDef) -> bool:
+    """Whether a class says or implements a protocol of ours: only our code calls its methods."""
+    for base in node.bases:
+        name = ast.unparse(base)
+        there, defined = aliases(module).get(name, Name(module, name))
+        tops = statements(source(there))
+        its = [one for one in tops if isinstance(one, ast.ClassDef) and one.name == defined]
+        if name != "ABC" and not any(is_abstract(there, one) for one in its):
+            return False
+    return bool(node.bases)
+
+
+def is_method(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    """A method that has to be called by its name."""
+    return isinstance(node, ast.FunctionDef) and not node.name.startswith("__")
 
 
 def statements(path: Path) -> list[ast.stmt]:

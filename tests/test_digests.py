@@ -45,6 +45,31 @@ FILES = {
     "metrics/names.py": "from prdit.metrics.deep import shared\n",
     "metrics/deep.py": "def shared():\n    return 5\n",
     "data/late.py": "def load(x):\n    return 6\n",
+    "training/fit.py": "def run(model):\n    return model.build().learn()\n",
+    "training/show.py": "def run(model):\n    return getattr(model.build(), 'draw')()\n",
+    "generators/base.py": "from abc import ABC\n\nclass Model(ABC):\n    pass\n",
+    "generators/mine.py": """\
+from prdit.generators.base import Model
+
+def build():
+    return Mine()
+
+class Mine(Model):
+    def __init__(self):
+        self.size = 7
+
+    def learn(self):
+        return self.size + self.rate()
+
+    def rate(self):
+        return 8
+
+    def draw(self):
+        return picture()
+
+def picture():
+    return 9
+""",
 }
 
 
@@ -60,8 +85,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    cached = (digests.uses, digests.aliases, digests.imported, digests.definitions)
-    for one in (digests.code_digest, *cached):
+    cached = (digests.uses, digests.attributes, digests.aliases, digests.imported)
+    for one in (digests.code_digest, digests.definitions, *cached):
         one.cache_clear()
 
 
@@ -92,6 +117,34 @@ def test_what_a_step_can_reach_counts(
     (package / file).write_text(FILES[file].replace(before, after))
     forget()
     assert (digests.code_digest("prdit.metrics.step") != digest) == counts
+
+
+@pytest.mark.parametrize(
+    ("number", "fit", "show"), [("7", True, True), ("8", True, False), ("9", False, True)]
+)
+def test_a_generator_counts_by_what_a_step_calls_of_it(
+    number: str, fit: bool, show: bool, package: Path
+) -> None:
+    def found() -> list[str]:
+        steps = ("prdit.training.fit", "prdit.training.show")
+        return [digests.code_digest(step, "prdit.generators.mine") for step in steps]
+
+    before = found()
+    text = FILES["generators/mine.py"].replace(number, "0")
+    (package / "generators/mine.py").write_text(text)
+    forget()
+    changed = [old != new for old, new in zip(before, found(), strict=True)]
+    assert changed == [fit, show]
+
+
+@pytest.mark.parametrize("generator", ["prdit", "prdit_refined", "ha_gan", "ldm_3d", "wdm_3d"])
+def test_a_training_does_not_depend_on_how_its_model_draws(generator: str) -> None:
+    module = f"prdit.generators.{generator}"
+    trained = digests.closure(STEPS["train"], module)
+    drawn = digests.closure(STEPS["sample"], module)
+    assert not {"walk", "conventional"} & trained.get("prdit.diffusion.samplers", set())
+    assert any(name.endswith(".drawing") for names in drawn.values() for name in names)
+    assert any(name.endswith(".optimizers") for names in trained.values() for name in names)
 
 
 def test_all_of_a_module_that_is_passed_on_counts(package: Path) -> None:
