@@ -2,17 +2,17 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-quickstart: .venv  ## from DICOM to Table 1 on this machine's CPU
+quickstart: .venv/done  ## from DICOM to Table 1 on this machine's CPU
 	snakemake --profile workflow/profiles/local --configfile config/quickstart.yaml
 	@echo "Done. Tables, figures and volumes are in results/quickstart; results/README.md says what is where."
 
 test: lint quickstart  ## everything fast; under 20 minutes on two cores
 	pytest -n 2 --dist worksteal -m "not slow and not slurm"
 
-test-fast: .venv  ## while working: two minutes on two cores
+test-fast: .venv/done  ## while working: two minutes on two cores
 	pytest -n 2 --dist worksteal -m "not slow and not slurm and not long"
 
-miniature: .venv  ## every table in miniature
+miniature: .venv/done  ## every table in miniature
 	snakemake --profile workflow/profiles/local --configfile config/miniature.yaml
 
 test-full: miniature  ## whatever `make test` leaves out
@@ -34,20 +34,20 @@ format: .venv
 	ruff format .
 	snakefmt Snakefile rules workflow/Snakefile
 
-schema: .venv  ## after a change of prdit/config/
+schema: .venv/done  ## after a change of prdit/config/
 	python -m prdit schema > workflow/schemas/config.schema.json
 	python -m prdit schema --markdown > docs/configuration.md
 
-graph: .venv  ## after a change of rules; needs graphviz
+graph: .venv/done  ## after a change of rules; needs graphviz
 	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg
 
-# Made under another name first: a broken installation is no environment.
-.venv: requirements.lock
+# The file says that the installation came to its end, whatever may have stopped one before.
+.venv/done: requirements.lock
 	rm -rf .venv
 	$(PYTHON) -c 'import sys; sys.exit("prdit needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock || { rm -rf .venv; exit 1; }
-	touch .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch .venv/done
 
 clean:  ## results and environment
 	rm -rf .venv .snakemake results/quickstart

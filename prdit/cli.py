@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from prdit import __version__
 from prdit.by_hand import BY_HAND
+from prdit.config.checks import suggest
 from prdit.errors import Interrupted, OutOfMemory, UserError
 
 STEPS = {
@@ -121,9 +122,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"prdit {__version__}")
-    parser.add_argument("verb", choices=[*BY_HAND, *STEPS], metavar="VERB", help="as below")
+    parser.add_argument("verb", metavar="VERB", help="as below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="its options")
     arguments = parser.parse_args(argv)
+    if arguments.verb not in (known := [*BY_HAND, *STEPS]):
+        parser.error(f"there is no verb '{arguments.verb}'{suggest(arguments.verb, known)}")
     try:
         verb(arguments.verb)(arguments.rest)
     except (UserError, OutOfMemory) as error:

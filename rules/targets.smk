@@ -12,7 +12,7 @@ rule data:
 rule weights:
     """All models trained."""
     input:
-        records_of(),
+        files(rules.train.output.weights, experiments.trained(CONFIG)),
 
 
 rule samples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ def documented() -> dict[str, Any]:
     whole = yaml.safe_load((EXAMPLE.with_suffix(".yaml")).read_text())
     assert yaml.safe_load(block)["models"] == whole["models"]
     return {key: whole[key] for key in ("models", "samplers", "tables")}
+
+
+def test_the_page_s_commands_lead_to_a_report(workflow_copy: Path) -> None:
+    shutil.copytree(EXAMPLE.parent, workflow_copy / "docs" / "examples")
+    shell = PAGE.split("```sh\n")[1].split("```")[0]
+    done = subprocess.run(["bash", "-ec", shell], cwd=workflow_copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(workflow_copy / "results/vae/tables/table_1.csv").set_index("Row")
+    assert np.isfinite(float(table.loc["VAE", "FID x10^3"]))
+    assert (workflow_copy / "results/vae/report/index.html").is_file()
 
 
 def test_the_example_stands_in_table_1_trained_and_taken(workflow_copy: Path) -> None:

@@ -95,15 +95,14 @@ def scored(
         metrics[name] = None
         if size > 1:
             metrics[name], intervals[name] = against_parts(part, size, y)
+    about = {"metrics": metrics, "intervals": intervals, "by_part": size}
+    if left_out and (len(train.names) < 2 or not held_out.names):
+        metrics |= dict.fromkeys(COPIES)  # of the few that are left, none tells what a copy is
+        return about | {"threshold": None, "closest": []}
     search = copies(train.prints, held_out.prints, others.prints)
-    found = (1000 * search.share, 1000 * search.by_chance)
-    return {
-        "metrics": metrics | dict(zip(COPIES, found, strict=True)),
-        "intervals": intervals,
-        "threshold": search.threshold,
-        "by_part": size,
-        "closest": closest(search, train.names, others.names),
-    }
+    metrics |= dict(zip(COPIES, (1000 * search.share, 1000 * search.by_chance), strict=True))
+    pairs = closest(search, train.names, others.names)
+    return about | {"threshold": search.threshold, "closest": pairs}
 
 
 def against_parts(part: FeatureSet, size: int, y: np.ndarray) -> tuple[float, tuple[float, float]]:

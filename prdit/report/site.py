@@ -63,9 +63,10 @@ def run(
         for path in figures:
             shutil.copyfile(path, folder / "figures" / path.name)
         for path in quality:
-            shutil.copytree(
-                path, folder / "quality" / path.name, ignore=shutil.ignore_patterns(".*")
-            )
+            its = folder / "quality" / path.name
+            shutil.copytree(path, its, ignore=shutil.ignore_patterns(".*"))
+            page = (its / "index.html").read_text()  # now one folder deeper
+            (its / "index.html").write_text(page.replace('="../../', '="../../../'))
         count = viewer.write(recipe, reals, samples, folder)
         shown = [table(path, recipe, names) for path in tables]
         page = viewer.template("index.html").render(
