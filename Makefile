@@ -22,14 +22,14 @@ test-full: miniature  ## whatever `make test` leaves out
 test-slurm: quickstart  ## on a real scheduler of one node, which is installed (as root, on Debian)
 	pytest -m slurm -s
 
-lint: .venv
+lint: .venv/done
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile rules workflow/Snakefile
 	mypy
 	snakemake --lint --configfile config/quickstart.yaml
 
-format: .venv
+format: .venv/done
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile rules workflow/Snakefile
