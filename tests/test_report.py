@@ -35,6 +35,16 @@ def test_everything_it_links_to_is_there(report: Path) -> None:
     assert 'src="volumes.js"' in (report / "viewer.html").read_text()
 
 
+def test_pages_of_quality_link_to_what_is_there(report: Path) -> None:
+    pages = list(report.glob("quality/*/index.html"))
+    assert pages
+    for page in pages:
+        targets = re.findall(r'(?:href|src)="([^"#]+)"', page.read_text())
+        assert any(target.endswith("quality.csv") for target in targets)
+        for target in targets:
+            assert (page.parent / target).is_file(), target
+
+
 def test_it_shows_every_table_with_its_verdicts_and_cards(report: Path) -> None:
     page = (report / "index.html").read_text()
     for path in (report / "tables").glob("*.md"):

@@ -65,8 +65,8 @@ def run(
         for path in quality:
             its = folder / "quality" / path.name
             shutil.copytree(path, its, ignore=shutil.ignore_patterns(".*"))
-            page = (its / "index.html").read_text()  # now one folder deeper
-            (its / "index.html").write_text(page.replace('="../../', '="../../../'))
+            deeper = (path / "index.html").read_text("utf-8").replace('="../../', '="../../../')
+            (its / "index.html").write_text(deeper, "utf-8")
         count = viewer.write(recipe, reals, samples, folder)
         shown = [table(path, recipe, names) for path in tables]
         page = viewer.template("index.html").render(
