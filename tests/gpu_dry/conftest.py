@@ -1,0 +1,61 @@
+"""Tests on a CUDA device that is not there, for `launch.py`; elsewhere they are not collected."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ON = bool(os.environ.get("PRDIT_GPU_DRY"))
+collect_ignore_glob = [] if ON else ["test_*.py"]
+BOUNDS = Path(__file__).with_name("bounds.json")
+SLACK = 1.02
+"""How far a number may be above the recorded one: another torch fuses a little differently."""
+
+if ON:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from gpu_dry import compiling, device
+
+    device.install()
+    compiling.install()
+    MODE = FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    if ON:
+        parser.addoption("--record", action="store_true", help="write bounds.json anew")
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    """Within it tensors have no memory, on whatever device; one mode, since prdit keeps some."""
+    with warnings.catch_warnings(), MODE:
+        warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
+        yield
+
+
+@pytest.fixture(scope="session")
+def bound(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Any], None]]:
+    """Holds what a step does to what is recorded, or records it."""
+    recording = request.config.getoption("--record")
+    recorded = json.loads(BOUNDS.read_text()) if BOUNDS.exists() else {}
+    mine = recorded.setdefault(f"sm_{device.SM}", {})
+
+    def held(name: str, step: Any) -> None:
+        found = step.bounds()
+        if recording:
+            mine[name] = found
+            return
+        assert name in mine, f"nothing is recorded of {name}; make gpu-dry RECORD=1"
+        above = {k: (v, mine[name][k]) for k, v in found.items() if v > SLACK * mine[name][k]}
+        assert not above, f"more than is recorded: {above}"
+
+    yield held
+    if recording:
+        BOUNDS.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,136 @@
+"""A training step and a sampling step on the device, taken as a run takes them, and what they do."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gpu_dry import compiling, device
+from gpu_dry.device import DEVICE
+from gpu_dry.watching import Watch
+from prdit.config import Sampler, Training
+from prdit.generators.base import Generator, Trainable
+from prdit.machine.processes import Processes
+from prdit.training.loop import Tally
+from prdit.training.state import State
+from prdit.training.update import Updates
+
+
+@dataclass
+class Taken:
+    """What one step did.
+
+    Args:
+        launches: kernels, of a micro-batch and, in training, the update of weights.
+        gigabytes: that they read and write per volume, products, attention and convolutions apart.
+        held: GB of weights, and in training gradients' moments and averages.
+        peak: GB at most, of a micro-batch; volumes that wait for their turn are not among it.
+        faults: transfers and waits, with their numbers.
+    """
+
+    launches: int
+    gigabytes: float
+    held: float
+    peak: float
+    faults: dict[str, int]
+    cubins: int
+
+    def bounds(self) -> dict[str, float]:
+        """What is recorded, in three digits."""
+        kept = {k: v for k, v in asdict(self).items() if k not in ("faults", "cubins")}
+        return {name: float(f"{value:.3g}") for name, value in kept.items()}
+
+
+def volumes(count: int, channels: int, size: int) -> tuple[Tensor, Tensor]:
+    """Volumes [B, C, S, S, S] and their numbers [B] on the device; they have no values."""
+    x0 = torch.empty(count, channels, size, size, size, device=DEVICE)
+    return x0, torch.empty(count, dtype=torch.int64, device=DEVICE)
+
+
+def training(
+    made: Trainable,
+    told: Training,
+    size: int,
+    count: int,
+    *,
+    channels: int = 1,
+) -> Taken:
+    """A step on a micro-batch of `count` volumes: the second, which finds all compiled."""
+    torch._dynamo.reset()
+    watch, before = Watch(), len(compiling.cubins)
+    with watch:
+        made.network.to(DEVICE)
+        made.network.train()
+        state, tally = State(made, told), Tally()
+        made.compile()
+        updates = Updates(Processes(DEVICE), told, count)
+        for _ in range(2):
+            updates.batch(*volumes(count, channels, size), count)
+            for optimizer in state.optimizers:
+                optimizer.zero_grad()
+            held = watch.now
+            watch.start()
+            tally.add(made.step(updates))
+            state.average.update()
+    return taken(watch, held, count, before)
+
+
+def sampling(made: Generator, sampler: Sampler, count: int) -> Taken:
+    """The step that a GPU records, of `count` volumes at a time."""
+    torch._dynamo.reset()
+    watch, before = Watch(), len(compiling.cubins)
+    found: list[Taken] = []
+
+    @contextlib.contextmanager
+    def captured() -> Iterator[None]:
+        held = watch.now
+        watch.start()
+        yield
+        found.append(taken(watch, held, count, before))
+
+    with watch:
+        made.network.to(DEVICE)
+        made.network.eval()
+        device.captures.append(captured())
+        try:
+            drawn = made.drawing(sampler)(torch.arange(count).to(DEVICE), 0)
+        finally:
+            device.captures.clear()
+    assert drawn.dtype == torch.float32
+    assert drawn.device == DEVICE
+    assert found, "no step was recorded as a CUDA graph"
+    return found[-1]
+
+
+def drawn(made: Generator, sampler: Sampler, count: int) -> Taken:
+    """All steps of a sampler that records none."""
+    watch = Watch()
+    with watch:
+        made.network.to(DEVICE)
+        made.network.eval()
+        index = torch.arange(count).to(DEVICE)
+        held = watch.now
+        watch.start()
+        x = made.drawing(sampler)(index, 0)
+    assert x.dtype == torch.float32
+    assert x.device == DEVICE
+    return taken(watch, held, count, len(compiling.cubins))
+
+
+def taken(watch: Watch, held: int, count: int, before: int) -> Taken:
+    """What was counted since `watch` started."""
+    faults: Counter[Any] = watch.faults
+    return Taken(
+        launches=sum(watch.launches.values()),
+        gigabytes=watch.gigabytes / count,
+        held=held / 1e9,
+        peak=watch.peak / 1e9,
+        faults=dict(faults),
+        cubins=len(compiling.cubins) - before,
+    )
