@@ -55,9 +55,17 @@ class Driver:
     def get_active_torch_device(self) -> torch.device:
         return DEVICE
 
-    get_current_device = get_current_stream = lambda self, *_: 0
-    is_active = lambda self: True  # noqa: E731
-    get_benchmarker = lambda self: lambda *_, **__: 0.0  # noqa: E731
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, _: int = 0) -> int:
+        return 0
+
+    def get_benchmarker(self) -> Callable[..., float]:
+        return lambda *_, **__: 0.0
+
+    def is_active(self) -> bool:
+        return True
 
 
 def run(kernel: CachingAutotuner, *arguments: object, stream: int, **_: object) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._dynamo import device_interface
-from torch._subclasses import fake_tensor
 
 SM = int(os.environ.get("PRDIT_GPU_DRY", "0"))
 """Compute capability, as 80 is 8.0."""
@@ -69,14 +68,14 @@ class Stream:
 
     cuda_stream = 0
 
-    def wait_stream(self, other: Stream) -> None:
+    def wait_stream(self, *_: object) -> None:
         pass
 
-    synchronize = wait_event = record_event = lambda self, *_: None
+    synchronize = wait_event = record_event = wait_stream
 
 
 class Graph:
-    """A CUDA graph that has recorded nothing; `captures` are told where recording begins and ends."""
+    """A CUDA graph that has recorded nothing; `captures` are entered meanwhile."""
 
     def replay(self) -> None:
         pass
@@ -180,7 +179,7 @@ def asked(interface: Any) -> None:
         "device_count": lambda: 1,
         "synchronize": lambda _=None: None,
         "get_raw_stream": lambda _: 0,
-        "is_bf16_supported": lambda including_emulation=False: True,
+        "is_bf16_supported": lambda **_: True,
     }
     for name, value in answers.items():
         setattr(interface, name, staticmethod(value))

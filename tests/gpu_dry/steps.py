@@ -1,15 +1,15 @@
-"""A training step and a sampling step on the device, taken as a run takes them, and what they do."""
+"""A training step and a sampling step on the device, taken as a run takes them, and counted."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gpu_dry import compiling, device
 from gpu_dry.device import DEVICE
@@ -110,17 +110,29 @@ def sampling(made: Generator, sampler: Sampler, count: int) -> Taken:
 
 def drawn(made: Generator, sampler: Sampler, count: int) -> Taken:
     """All steps of a sampler that records none."""
+
+    def draw(_: nn.Module) -> Tensor:
+        x = made.drawing(sampler)(torch.arange(count).to(DEVICE), 0)
+        assert x.dtype == torch.float32
+        assert x.device == DEVICE
+        return x
+
+    return passed(made.network, draw, count)[0]
+
+
+def passed(
+    network: nn.Module, call: Callable[[nn.Module], Tensor], count: int
+) -> tuple[Taken, Tensor]:
+    """What a call of a network on so many volumes does, and what it gives."""
     watch = Watch()
     with watch:
-        made.network.to(DEVICE)
-        made.network.eval()
-        index = torch.arange(count).to(DEVICE)
+        network.to(DEVICE)
+        network.eval()
         held = watch.now
         watch.start()
-        x = made.drawing(sampler)(index, 0)
-    assert x.dtype == torch.float32
-    assert x.device == DEVICE
-    return taken(watch, held, count, len(compiling.cubins))
+        with torch.inference_mode():
+            found = call(network)
+    return taken(watch, held, count, len(compiling.cubins)), found
 
 
 def taken(watch: Watch, held: int, count: int, before: int) -> Taken:

@@ -6,7 +6,6 @@ import weakref
 from collections import Counter
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -109,7 +108,7 @@ def size(tensor: Tensor) -> int:
 
 
 def is_product(name: str) -> bool:
-    """Whether a kernel is counted in FLOP elsewhere: what it reads and writes is the least of it."""
+    """Whether what a kernel reads and writes is the least of what it does."""
     return name in ("mm", "addmm", "bmm", "baddbmm", "linear") or any(
         part in name for part in ("attention", "convolution")
     )
