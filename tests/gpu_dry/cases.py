@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from prdit.config import Model, PRDiT, PRDiTRefined, Sampler
+from gpu_dry.device import SM
+from prdit.config import Config, Model, PRDiT, PRDiTRefined, Sampler
 from prdit.config.file import load_file
 from prdit.experiments import scored, timed, trained
 from prdit.generators.base import Generator, build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "config"
-NAMES = ("paper", "small-gpu", "miniature", "quickstart")
+PAPER = "paper"
+NAMES = (PAPER, "small-gpu", "miniature", "quickstart")
 """The paper's first, so that what another has too is named as there."""
 LARGEST = 16
 """Volumes of 128^3 at a time in training, as rules/train.smk asks for."""
@@ -60,40 +64,62 @@ def key(*parts: object) -> str:
 
 
 def network(entry: Model | None, without: set[str]) -> object:
-    """What of an entry is its network, and how precisely it is trained."""
+    """What of an entry is its network, and how precisely it is trained.
+
+    Blocks are alike: without `depth`, all that matters is whether there are any.
+    """
     if entry is None:
         return None
     found = entry.model_dump(exclude=NOT_THE_NETWORK | without)
     training, start = found.pop("training"), found.pop("start_from")
-    return {**found, "starts": start is not None, "precision": training["precision"]}
+    more = {"starts": start is not None, "deep": depth(entry) > 0}
+    return {**found, **more, "precision": training["precision"]}
+
+
+def depth(entry: Model) -> int:
+    """Number of blocks."""
+    return entry.depth if isinstance(entry, PRDiT) else 0
+
+
+def order(config: Config, one: tuple[Any, ...]) -> tuple[object, ...]:
+    """By data set and size, then the least deep model first."""
+    dataset, size, model, *sampler = one
+    return dataset, size, depth(config.models[model]), model, *sampler
 
 
 def trainings() -> list[Case]:
-    """All that is trained."""
+    """All that is trained; of small configs, of networks that differ in depth, the least deep."""
     seen: dict[str, Case] = {}
-    for config_name in NAMES:
-        config = load_file(CONFIGS / f"{config_name}.yaml")
-        for dataset, size, name in trained(config):
+    for config_name, config in configs():
+        without = set() if config_name == PAPER else {"depth"}
+        for dataset, size, name in sorted(trained(config), key=lambda one: order(config, one)):
             here = config.on(dataset)
             entry, base = here.models[name], here.base(name)
             start = here.models[entry.start_from] if entry.start_from else None
             case = Case(f"{config_name}/{dataset}/{size}/{name}", entry, size, start, base)
-            of_it, of_base = network(entry, set()), network(base, set())
-            seen.setdefault(key(of_it, of_base, size, case.micro_batch), case)
+            alike = network(entry, without), network(base, without), size, case.micro_batch
+            seen.setdefault(key(*alike), case)
     return list(seen.values())
 
 
 def samplings() -> list[tuple[Case, Sampler]]:
     """All that draws samples, with its first sampler of a kind: with fresh noise, or without."""
     seen: dict[str, tuple[Case, Sampler]] = {}
-    for config_name in NAMES:
-        config = load_file(CONFIGS / f"{config_name}.yaml")
-        for one in sorted({o[:4] for o in (*scored(config), *timed(config))}):
+    for config_name, config in configs():
+        without = set() if config_name == PAPER else {"depth"}
+        wanted = {one[:4] for one in (*scored(config), *timed(config))}
+        for one in sorted(wanted, key=lambda one: order(config, one)):
             dataset, size, model, name = one
             here, sampler = config.on(dataset), config.samplers[name]
             entry, base = here.models[model], here.base(model)
             case = Case(f"{config_name}/{dataset}/{size}/{model}/{name}", entry, size, None, base)
             how = (sampler.kind == "own", sampler.k == 1, sampler.precision)
-            drawn = network(entry, {"train_base"}), network(base, set()), size, how
-            seen.setdefault(key(*drawn), (case, sampler))
+            alike = network(entry, without | {"train_base"}), network(base, without), size, how
+            seen.setdefault(key(*alike), (case, sampler))
     return list(seen.values())
+
+
+def configs() -> Iterator[tuple[str, Config]]:
+    """Configs by name; for sm_80 all, else the paper's, whose networks are meant for it."""
+    for name in NAMES if SM == 80 else (PAPER,):
+        yield name, load_file(CONFIGS / f"{name}.yaml")

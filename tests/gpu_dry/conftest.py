@@ -39,10 +39,16 @@ def refuse(stance: str) -> None:
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Within it tensors have no memory, on whatever device; one mode, since prdit keeps some."""
+def mode() -> Any:
+    """Within it tensors have no memory, on whatever device; one for all, since some are kept."""
+    return MODE
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, mode: Any) -> Iterator[None]:
+    """A test on the device."""
     monkeypatch.setattr(torch.compiler, "set_stance", refuse)
-    with warnings.catch_warnings(), MODE:
+    with warnings.catch_warnings(), mode:
         warnings.filterwarnings("ignore", message="Accessing the data pointer of FakeTensor")
         yield
 

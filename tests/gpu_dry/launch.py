@@ -1,13 +1,10 @@
-"""Runs the tests of this folder on a CUDA device that is not there, in an environment of their own.
+"""Runs pytest on a CUDA device that is not there, in an environment of its own.
 
-    python tests/gpu_dry/launch.py ENVIRONMENT [--sm 80 90] [arguments of pytest]
-
-Once per compute capability, since torch and Triton remember which device they have seen.
+python tests/gpu_dry/launch.py ENVIRONMENT 80 tests/gpu_dry [arguments of pytest]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -17,21 +14,18 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("environment", type=Path, help="that requirements.txt is installed in")
-    parser.add_argument(
-        "--sm", nargs="+", default=["80"], help="compute capabilities, as 80 is 8.0"
-    )
-    arguments, of_pytest = parser.parse_known_args()
-    environment = arguments.environment.resolve()
-    built = build(environment)
-    codes = []
-    for sm in arguments.sm:
-        print(f"A CUDA device that is not there: sm_{sm}", flush=True)
-        command = [environment / "bin/python", "-m", "pytest", *(of_pytest or [HERE])]
-        codes.append(subprocess.run(command, cwd=ROOT, env=told(built, sm), check=False).returncode)
-    return max(codes)
+def main(environment: str, sm: str, *of_pytest: str) -> int:
+    """Exit code of pytest.
+
+    Args:
+        environment: folder that requirements.txt is installed in.
+        sm: compute capability of the device, as 80 is 8.0.
+    """
+    built = build(Path(environment).resolve())
+    python = Path(environment).resolve() / "bin/python"
+    command = [python, "-m", "pytest", "-p", "no:logging", "--tb=short", *of_pytest]
+    print(f"on a device that is not there: sm_{sm}", flush=True)
+    return subprocess.run(command, cwd=ROOT, env=told(built, sm), check=False).returncode
 
 
 def build(environment: Path) -> Path:
@@ -75,4 +69,4 @@ def told(built: Path, sm: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

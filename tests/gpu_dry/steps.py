@@ -27,6 +27,7 @@ class Taken:
     """What one step did.
 
     Args:
+        count: volumes at a time.
         launches: kernels, of a micro-batch and, in training, the update of weights.
         gigabytes: that they read and write per volume, products, attention and convolutions apart.
         held: GB of weights, and in training gradients' moments and averages.
@@ -34,6 +35,7 @@ class Taken:
         faults: transfers and waits, with their numbers.
     """
 
+    count: int
     launches: int
     gigabytes: float
     held: float
@@ -78,7 +80,17 @@ def training(
             watch.start()
             tally.add(made.step(updates))
             state.average.update()
-    return taken(watch, held, count, before)
+        found = taken(watch, held, count, before)
+        validated(made, count, channels, size)
+    return found
+
+
+def validated(made: Trainable, count: int, channels: int, size: int) -> None:
+    """Losses on held-out volumes, as a training looks at them now and then: on the device."""
+    made.network.eval()
+    with torch.no_grad():
+        losses = made.validation(*volumes(count, channels, size))
+    assert all(value.device == DEVICE for value in losses.values())
 
 
 def sampling(made: Generator, sampler: Sampler, count: int) -> Taken:
@@ -139,6 +151,7 @@ def taken(watch: Watch, held: int, count: int, before: int) -> Taken:
     """What was counted since `watch` started."""
     faults: Counter[Any] = watch.faults
     return Taken(
+        count=count,
         launches=sum(watch.launches.values()),
         gigabytes=watch.gigabytes / count,
         held=held / 1e9,
