@@ -53,22 +53,21 @@ def gpu(monkeypatch: pytest.MonkeyPatch, mode: Any) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def bound(request: pytest.FixtureRequest) -> Iterator[Callable[[str, Any], None]]:
+@pytest.fixture
+def bound(request: pytest.FixtureRequest) -> Callable[[str, Any], None]:
     """Holds what a step does to what is recorded, or records it."""
-    recording = request.config.getoption("--record")
-    recorded = json.loads(BOUNDS.read_text()) if BOUNDS.exists() else {}
-    mine = recorded.setdefault(f"sm_{device.SM}", {})
 
     def held(name: str, step: Any) -> None:
-        found = step.bounds()
-        if recording:
+        found, recorded = step.bounds(), json.loads(BOUNDS.read_text())
+        mine = recorded.setdefault(f"sm_{device.SM}", {})
+        if request.config.getoption("--record"):
             mine[name] = found
+            partial = BOUNDS.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+            partial.replace(BOUNDS)
             return
         assert name in mine, f"nothing is recorded of {name}; make gpu-dry RECORD=1"
         above = {k: (v, mine[name][k]) for k, v in found.items() if v > SLACK * mine[name][k]}
-        assert not above, f"more than is recorded: {above}"
+        assert not above, f"(found, recorded): {above}; see docs/gpu.md if it is meant"
 
-    yield held
-    if recording:
-        BOUNDS.write_text(json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+    return held
