@@ -3,6 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Environment of gpu-dry, 5 GB: torch as it is built for CUDA.
 GPU_DRY ?= .venv-gpu-dry
+FAST := tests/gpu_dry/test_device.py tests/gpu_dry/test_fast.py
 # Numbers and times here are of a CPU, on machines with a GPU, too.
 export PRDIT_CPU := 1
 
@@ -26,13 +27,13 @@ test-full: miniature  ## whatever `make test` leaves out
 gpu-dry: gpu-dry-80 gpu-dry-90 gpu-dry-100  ## what GPUs would do, without one (docs/gpu.md); -j2 takes two cores
 
 gpu-dry-fast: $(GPU_DRY)/done  ## of it, what CI runs: a training step and a sampling step
-	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) 80 tests/gpu_dry/test_fast.py
+	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) 80 $(FAST)
 
 gpu-dry-80 gpu-dry-90: gpu-dry-%: $(GPU_DRY)/done  ## all networks of all configs; RECORD=1 writes its bounds anew
 	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) $* tests/gpu_dry --durations=0 $(if $(RECORD),--record)
 
 gpu-dry-100: $(GPU_DRY)/done
-	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) 100 tests/gpu_dry/test_fast.py $(if $(RECORD),--record)
+	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) 100 $(FAST) $(if $(RECORD),--record)
 
 test-slurm: quickstart  ## on a real scheduler of one node, which is installed (as root, on Debian)
 	pytest -m slurm -s

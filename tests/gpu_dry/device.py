@@ -83,8 +83,8 @@ class Graph:
     reset = replay
 
 
-captures: list[contextlib.AbstractContextManager[object]] = []
-"""Entered while a graph is recorded."""
+captures: list[Callable[[], contextlib.AbstractContextManager[object]]] = []
+"""Make what is entered while a graph is recorded."""
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def graph(_: Graph, *__: object, **___: object) -> Iterator[None]:
     """In place of `torch.cuda.graph`."""
     with contextlib.ExitStack() as stack:
         for one in captures:
-            stack.enter_context(one)
+            stack.enter_context(one())
         yield
 
 

@@ -81,15 +81,15 @@ def training(
             tally.add(made.step(updates))
             state.average.update()
         found = taken(watch, held, count, before)
-        validated(made, count, channels, size)
+        validated(made, updates, *volumes(count, channels, size))
     return found
 
 
-def validated(made: Trainable, count: int, channels: int, size: int) -> None:
+def validated(made: Trainable, updates: Updates, x0: Tensor, index: Tensor) -> None:
     """Losses on held-out volumes, as a training looks at them now and then: on the device."""
     made.network.eval()
-    with torch.no_grad():
-        losses = made.validation(*volumes(count, channels, size))
+    with torch.no_grad(), updates.precision():
+        losses = made.validation(x0, index)
     assert all(value.device == DEVICE for value in losses.values())
 
 
@@ -109,15 +109,20 @@ def sampling(made: Generator, sampler: Sampler, count: int) -> Taken:
     with watch:
         made.network.to(DEVICE)
         made.network.eval()
-        device.captures.append(captured())
+        index = torch.arange(count).to(DEVICE)
+        device.captures.append(captured)
         try:
-            drawn = made.drawing(sampler)(torch.arange(count).to(DEVICE), 0)
+            draw = made.drawing(sampler)
+            x, written = draw(index, 0), len(compiling.sources)
+            fewer = draw(index[1:], 1)
         finally:
-            device.captures.clear()
-    assert drawn.dtype == torch.float32
-    assert drawn.device == DEVICE
+            device.captures.remove(captured)
+    assert x.dtype == fewer.dtype == torch.float32
+    assert x.device == fewer.device == DEVICE
     assert found, "no step was recorded as a CUDA graph"
-    return found[-1]
+    assert len(found) == 1, "fewer volumes, or another seed, are recorded anew"
+    assert len(compiling.sources) == written, "fewer volumes, or another seed, are compiled anew"
+    return found[0]
 
 
 def drawn(made: Generator, sampler: Sampler, count: int) -> Taken:
