@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from test_workflow import configure
 
+from prdit.plan.dry_run import jobs
+
 SCRIPT = """#!/bin/sh
 case "$1 $2" in
 "info --json") echo '{"conda_prefix": "HERE", "platform": "linux-64"}' ;;
@@ -65,7 +67,9 @@ def conda(tmp_path: Path, workflow_copy: Path, monkeypatch: pytest.MonkeyPatch) 
     return Conda(tmp_path / "conda", workflow_copy)
 
 
-def test_another_build_of_torch_is_installed_and_nothing_runs_again(conda: Conda) -> None:
+def test_another_build_of_torch_is_installed_and_nothing_runs_again(
+    conda: Conda, monkeypatch: pytest.MonkeyPatch
+) -> None:
     conda.run()
     assert len({environment for environment, _ in conda.activated()}) == 2  # data, train
     assert conda.caches() == {str(conda.checkout / "results/micro/.compile_cache")}
@@ -76,6 +80,9 @@ def test_another_build_of_torch_is_installed_and_nothing_runs_again(conda: Conda
     assert "Nothing to be done" in conda.run("-n", *other)
     # What Snakemake would do if the profile did not say otherwise.
     assert "Software environment definition has changed" in conda.run("-n", *other, profile="none")
+
+    monkeypatch.chdir(conda.checkout)  # `plan` and `doctor`, whose dry run knows no conda
+    assert "train" not in {job.rule for job in jobs([Path("micro.yaml")])}
 
     conda.checkout = conda.checkout.rename(conda.folder / "moved")
     assert "Nothing to be done" in conda.run("-n")

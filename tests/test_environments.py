@@ -15,6 +15,7 @@ import yaml
 
 from prdit.config import Config
 from prdit.doctor.gpu import BUILDS, INDEX
+from prdit.report.provenance import environments
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHERS = sorted(set(BUILDS) - {"default"})
@@ -55,6 +56,13 @@ def test_each_build_of_torch_has_its_files() -> None:
             assert torch.startswith("torch==2.13."), "see gpu.BUILDS: other versions, other builds"
             expected = {*plain, f"{torch}+{build}", f"--extra-index-url {INDEX}/{build}"} - {torch}
             assert set(pip_section(ROOT / f"envs/{build}/{env}.yaml")) == expected
+
+
+def test_the_record_of_provenance_has_the_files_of_all() -> None:
+    found = environments(ROOT / "envs")
+    named = {f"{build}/{env}" for build in OTHERS for env in ("train", "score")}
+    assert set(found) == {"data", "report", "score", "train", *named}
+    assert found["cu126/train"] == (ROOT / "envs/cu126/train.yaml").read_text()
 
 
 def test_make_envs_changes_nothing(tmp_path: Path) -> None:
