@@ -54,6 +54,13 @@ schema: .venv/done  ## after a change of prdit/config/
 	python -m prdit schema > workflow/schemas/config.schema.json
 	python -m prdit schema --markdown > docs/configuration.md
 
+# PyTorch's own indexes have what PyPI has not; versions there end in the build's name.
+envs:  ## after a change of envs/train.yaml or envs/score.yaml: the same for the other values of torch_build
+	for build in cu126 cu130 cpu; do mkdir -p envs/$$build; for env in train score; do \
+		{ echo "# Made by \`make envs\`: envs/$$env.yaml with PyTorch's build $$build (torch_build in the config)."; \
+		sed "s|^\( *- \)\(torch==.*\)|\1--extra-index-url https://download.pytorch.org/whl/$$build\n\1\2+$$build|" \
+		envs/$$env.yaml; } > envs/$$build/$$env.yaml; done; done
+
 graph: .venv/done  ## after a change of rules; needs graphviz
 	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg
 
@@ -75,4 +82,4 @@ clean:  ## results and environment
 	rm -rf .venv .venv-gpu-dry .snakemake results/quickstart
 
 .PHONY: quickstart miniature test test-fast test-full test-slurm gpu-dry gpu-dry-fast gpu-dry-80 gpu-dry-90 \
-  gpu-dry-100 lint format schema graph clean
+  gpu-dry-100 lint format schema envs graph clean
