@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Environment of gpu-dry, 5 GB: torch as it is built for CUDA.
 GPU_DRY ?= .venv-gpu-dry
-FAST := tests/gpu_dry/test_device.py tests/gpu_dry/test_fast.py
+FAST := $(addprefix tests/gpu_dry/test_,device.py fast.py noise.py)
 # Numbers and times here are of a CPU, on machines with a GPU, too.
 export PRDIT_CPU := 1
 

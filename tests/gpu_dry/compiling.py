@@ -69,8 +69,9 @@ class Driver:
 
 
 def run(kernel: CachingAutotuner, *arguments: object, stream: int, **_: object) -> None:
-    """In place of a launch."""
+    """In place of a launch, of what was compiled now or before in this process."""
     assert stream == 0
+    assert kernel.compile_results, "not compiled"
     count = kernel.inductor_meta.get("kernel_num_gb")
     if count is None:
         tensors = [a for a in arguments if isinstance(a, torch.Tensor)]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +31,7 @@ class Taken:
         held: GB of weights, and in training gradients' moments and averages.
         peak: GB at most, of a micro-batch; volumes that wait for their turn are not among it.
         faults: transfers and waits, with their numbers.
+        compiled: launches of kernels that Triton compiled.
     """
 
     count: int
@@ -41,12 +40,13 @@ class Taken:
     held: float
     peak: float
     faults: dict[str, int]
-    cubins: int
+    compiled: int
 
     def bounds(self) -> dict[str, float]:
         """What is recorded, in three digits."""
-        kept = {k: v for k, v in asdict(self).items() if k not in ("faults", "cubins")}
-        return {name: float(f"{value:.3g}") for name, value in kept.items()}
+        told = asdict(self)
+        found = {name: float(f"{told[name]:.3g}") for name in ("gigabytes", "held", "peak")}
+        return {"count": self.count, "launches": self.launches, **found}
 
 
 def volumes(count: int, channels: int, size: int) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def training(
 ) -> Taken:
     """A step on a micro-batch of `count` volumes: the second, which finds all compiled."""
     torch._dynamo.reset()
-    watch, before = Watch(), len(compiling.cubins)
+    watch = Watch()
     with watch:
         made.network.to(DEVICE)
         made.network.train()
@@ -80,7 +80,7 @@ def training(
             watch.start()
             tally.add(made.step(updates))
             state.average.update()
-        found = taken(watch, held, count, before)
+        found = taken(watch, held, count)
         validated(made, updates, *volumes(count, channels, size))
     return found
 
@@ -96,7 +96,7 @@ def validated(made: Trainable, updates: Updates, x0: Tensor, index: Tensor) -> N
 def sampling(made: Generator, sampler: Sampler, count: int) -> Taken:
     """The step that a GPU records, of `count` volumes at a time."""
     torch._dynamo.reset()
-    watch, before = Watch(), len(compiling.cubins)
+    watch = Watch()
     found: list[Taken] = []
 
     @contextlib.contextmanager
@@ -104,7 +104,7 @@ def sampling(made: Generator, sampler: Sampler, count: int) -> Taken:
         held = watch.now
         watch.start()
         yield
-        found.append(taken(watch, held, count, before))
+        found.append(taken(watch, held, count))
 
     with watch:
         made.network.to(DEVICE)
@@ -149,18 +149,18 @@ def passed(
         watch.start()
         with torch.inference_mode():
             found = call(network)
-    return taken(watch, held, count, len(compiling.cubins)), found
+    return taken(watch, held, count), found
 
 
-def taken(watch: Watch, held: int, count: int, before: int) -> Taken:
+def taken(watch: Watch, held: int, count: int) -> Taken:
     """What was counted since `watch` started."""
-    faults: Counter[Any] = watch.faults
+
     return Taken(
         count=count,
         launches=sum(watch.launches.values()),
         gigabytes=watch.gigabytes / count,
         held=held / 1e9,
         peak=watch.peak / 1e9,
-        faults=dict(faults),
-        cubins=len(compiling.cubins) - before,
+        faults=dict(watch.faults),
+        compiled=watch.compiled,
     )

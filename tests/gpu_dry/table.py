@@ -27,7 +27,7 @@ def table(bounds: dict[str, dict[str, dict[str, float]]]) -> str:
     """Markdown: a line per network of the paper's config, as trained and as drawn from."""
     found = bounds[CARD]
     lines = [
-        "| network | micro-batch | kernels | GB a volume | weights, moments, average: GB | peak GB"
+        "| training | micro-batch | kernels | GB a volume | held before it, GB | peak GB"
         " | predicted earlier |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -39,7 +39,7 @@ def table(bounds: dict[str, dict[str, dict[str, float]]]) -> str:
         )
     lines += [
         "",
-        "| sampling | volumes at a time | kernels a step | GB a volume and step | weights: GB"
+        "| sampling | volumes at a time | kernels a step | GB a volume and step | held before it, GB"
         " | peak GB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]

@@ -42,7 +42,7 @@ def test_memory_of_the_chosen_device_can_be_limited(seen: torch.device) -> None:
 @pytest.mark.usefixtures("gpu")
 def test_a_training_step_compiles(bound: Callable[[str, Any], None]) -> None:
     step = steps.training(CASE.build(), CASE.entry.training, CASE.size, CASE.micro_batch)
-    assert step.cubins
+    assert step.compiled
     assert not step.faults
     bound("training: fast", step)
 
@@ -50,6 +50,6 @@ def test_a_training_step_compiles(bound: Callable[[str, Any], None]) -> None:
 @pytest.mark.usefixtures("gpu")
 def test_a_sampling_step_with_noise_compiles(bound: Callable[[str, Any], None]) -> None:
     step = steps.sampling(CASE.build(), CONFIG.samplers["k2"], 8)
-    assert step.cubins
+    assert step.compiled
     assert not step.faults
     bound("sampling: fast", step)

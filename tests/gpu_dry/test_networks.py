@@ -35,7 +35,7 @@ def test_training(case: Case, bound: Bound, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setitem(case.entry.__dict__, "perceptual", None)
     step = steps.training(case.build(), case.entry.training, case.size, case.micro_batch)
     if case.is_prdit:
-        assert step.cubins
+        assert step.compiled
         assert not step.faults
     bound(f"training/{case.name}", step)
 
@@ -44,7 +44,7 @@ def test_training(case: Case, bound: Bound, monkeypatch: pytest.MonkeyPatch) -> 
 def test_sampling(case: Case, sampler: Sampler, bound: Bound) -> None:
     if case.is_prdit:
         step = steps.sampling(case.build(), sampler, DRAWN)
-        assert step.cubins
+        assert step.compiled
         assert not step.faults
     else:  # a few steps tell what all do
         few = sampler.model_copy(update={"steps": min(sampler.steps, 2)})

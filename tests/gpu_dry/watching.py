@@ -41,6 +41,7 @@ class Watch(TorchDispatchMode):
         """Count from here on; what is held, is held."""
         self.launches, self.bytes = Counter[str](), Counter[str]()
         self.faults = Counter[str]()
+        self.compiled = 0
         self.peak = self.now
 
     @property
@@ -49,12 +50,17 @@ class Watch(TorchDispatchMode):
         return sum(n for name, n in self.bytes.items() if not is_product(name)) / 1e9
 
     def __enter__(self) -> Any:
-        compiling.launched.append(self.launched)
+        compiling.launched.append(self.compiled_kernel)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        compiling.launched.remove(self.launched)
+        compiling.launched.remove(self.compiled_kernel)
         super().__exit__(*error)
+
+    def compiled_kernel(self, name: str, count: float) -> None:
+        """Count a kernel that Triton compiled."""
+        self.compiled += 1
+        self.launched(name, count)
 
     def launched(self, name: str, count: float) -> None:
         """Count a kernel."""
