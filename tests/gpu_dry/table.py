@@ -39,8 +39,8 @@ def table(bounds: dict[str, dict[str, dict[str, float]]]) -> str:
         )
     lines += [
         "",
-        "| sampling | volumes at a time | kernels a step | GB a volume and step | held before it, GB"
-        " | peak GB |",
+        "| sampling | volumes at a time | kernels a step | GB a volume and step"
+        " | held before it, GB | peak GB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name, one in rows(found, "sampling"):
