@@ -25,6 +25,7 @@ test-full: miniature  ## whatever `make test` leaves out
 	pytest -m slurm
 
 gpu-dry: gpu-dry-80 gpu-dry-90 gpu-dry-100  ## what GPUs would do, without one (docs/gpu.md); -j2 takes two cores
+	$(if $(RECORD),$(PYTHON) tests/gpu_dry/table.py)
 
 gpu-dry-fast: $(GPU_DRY)/done  ## of it, what CI runs: a training step and a sampling step
 	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) 80 $(FAST)

@@ -86,6 +86,7 @@ def install() -> None:
     triton_helpers.set_driver_to_gpu = lambda: None
     inductor.compile_threads = 1
     inductor.joint_graph_constant_folding = False  # computes constants on the device
+    inductor.shape_padding = False  # times products on the device
     CachingAutotuner._make_launchers = lambda _: None
     CachingAutotuner._dynamic_scale_rblock = lambda _: None
     CachingAutotuner.run = run
