@@ -21,17 +21,18 @@ def main() -> None:
     began = time.monotonic()
     import torch
 
+    from prdit.machine import compiled
+    from prdit.machine.device import chosen_device
+
     from .case import Case
     from .lines import Lines
 
     if told["device"] == "cpu":  # Inductor's C++ takes half a minute a shape: trace, no more
+        compiled.BACKEND = "eager"
+        torch.set_num_threads(1)  # at tiny sizes, several wait for each other
         torch.compile = functools.partial(torch.compile, backend="eager")
-        device = torch.device("cpu")
-    else:
-        device = torch.device("cuda", 0)
-        torch.cuda.set_device(device)
     case = Case(
-        device=device,
+        device=chosen_device(),
         out=Path(told["out"]),
         golden=Path(told["golden"]) if told["golden"] else None,
         deadline=began + SPARE * told["limit_s"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,13 +21,13 @@ class Lines:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.began = path, time.monotonic()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
 
     def add(self, name: str, value: object, bound: str, result: str) -> None:
         line = {"name": name, "value": short(value), "bound": bound, "result": result}
-        print(f"  {result:4} {name}: {line['value']}{f' ({bound})' if bound else ''}", flush=True)
+        print(f"{time.monotonic() - self.began:5.0f} s {result:4} {name}: {line['value']}{f' ({bound})' if bound else ''}", flush=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -55,7 +56,7 @@ class Lines:
             yield
         except Exception as error:  # noqa: BLE001  # whatever a machine never seen provokes
             traceback.print_exc()
-            self.add(name, last_line(error), "no error", "FAIL")
+            self.add(name, in_a_line(error), "no error", "FAIL")
 
 
 def short(value: object) -> str:
@@ -65,10 +66,10 @@ def short(value: object) -> str:
     return str(value)
 
 
-def last_line(error: BaseException) -> str:
-    """The kind of an error and the last line of what it says, of a length that a table bears."""
+def in_a_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says, of a length that a table bears."""
     said = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {said[-1]}"[:240]
+    return f"{type(error).__name__}: {said[0]}"[:240]
 
 
 def read(path: Path) -> list[Line]:

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity, profile
 
-from prdit.machine.device import chosen_device, device_name
+from prdit.machine.device import device_name
 from prdit.machine.rate import synchronise
 
 from .case import Case, product_rate
@@ -27,9 +27,8 @@ def run(case: Case, lines: Lines) -> None:
     lines.info("device", device_name(case.device))
     python, system = platform.python_version(), platform.platform()
     lines.info("software", f"Python {python}, torch {torch.__version__}, {system}")
-    with lines.trying("the package's choice of device"):
-        chosen = chosen_device()
-        lines.holds("the package chooses", chosen == case.device, str(chosen), str(case.device))
+    numbered = case.device.index is not None or not case.cuda
+    lines.holds("the package chooses", numbered, str(case.device), "a GPU by its number")
     if case.cuda:
         card(case, lines)
     tools(lines)
