@@ -16,6 +16,7 @@ from torch.optim import AdamW
 from prdit.config import Training
 from prdit.errors import Interrupted
 from prdit.generators.base import Generator
+from prdit.generators.precision import precision
 from prdit.machine.processes import Processes
 from prdit.machine.rate import synchronise
 from prdit.machine.stop import Stop
@@ -51,6 +52,7 @@ class Ours(Stop):
     def run(self, steps: int) -> None:
         """Steps as a training takes them."""
         self.left = steps
+        precision(self.training.precision, self.feed.device)  # a loop beside it may have set TF32
         data = {"feed": self.feed, "held_out": self.feed, "save_every": math.inf}
         told = {"updates": self.updates, "journal": self, "states": self, "stop": self}
         with suppress(Interrupted):
@@ -64,14 +66,18 @@ class Ours(Stop):
 
     def bare(self, steps: int) -> list[float]:
         """The same steps without what is done now and then; the loss of each."""
-        seen: list[Tensor] = []
+        seen = []
         for _ in range(steps):
-            seen.append(self.bare_step(Tally()))
+            self.fetch()
+            seen.append(self.take(Tally()))
         return [float(loss) for loss in seen]
 
-    def bare_step(self, tally: Tally) -> Tensor:
-        """One of them, without waiting for the device."""
+    def fetch(self) -> None:
+        """The volumes of the next step."""
         give(self.updates, self.feed, self.state.volumes // self.training.batch, self.training)
+
+    def take(self, tally: Tally) -> Tensor:
+        """A step with them, without waiting for the device; its loss."""
         told = self.generator.step(self.updates)
         tally.add(told)
         self.state.average.update()
