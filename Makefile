@@ -1,6 +1,8 @@
 # The two commands of the README, and what they need.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Numbers and times here are of a CPU, on machines with a GPU, too.
+export PRDIT_CPU := 1
 
 quickstart: .venv/done  ## from DICOM to Table 1 on this machine's CPU
 	snakemake --profile workflow/profiles/local --configfile config/quickstart.yaml

@@ -86,7 +86,7 @@ def judged(real: np.ndarray, clean: np.ndarray, degraded: np.ndarray, folder: Pa
     with Stop(0, None) as stop:
         how = Conditions(group, 16, stop, 1e9)
         states = States(folder, {}, lambda _: None)
-        state = to_its_end(critic, TRAINING, *pairs, states, how)
+        state = to_its_end(critic, TRAINING, *pairs, states, how, 1e9)
     critic.network.load_state_dict(state.average.state())
     found: list[float] = distances(critic, stores[0], stores[1:], group, 16)["distances"]
     return found

@@ -143,10 +143,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"prdit {arguments.verb}: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
+    except (RuntimeError, MemoryError) as error:
+        asked = _asked_for(error)
+        if asked is None:
+            raise
+        print(
+            f"prdit {arguments.verb}: out of memory ({asked}): something else holds it, or this"
+            " machine has too little; ask for more, lower --batch or wait, and run this again",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print(f"prdit {arguments.verb}: stopped by Ctrl-C", file=sys.stderr)
         return 130
     return 0
+
+
+def _asked_for(error: Exception) -> str | None:
+    if "torch" not in sys.modules:  # nor is it imported for this
+        return str(error) or "more than there is" if isinstance(error, MemoryError) else None
+    from prdit.machine.memory import asked_for
+
+    return asked_for(error)
 
 
 def verb(name: str) -> Callable[[Sequence[str]], None]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from walking import predictor_corrector
 
+from prdit.diffusion.noise import uniform
 from prdit.diffusion.process import Process, losses
 from prdit.diffusion.samplers import schedule
 
@@ -107,7 +108,8 @@ def test_diffusing_and_losses() -> None:
 
 
 def test_timesteps_run_from_1_to_the_last() -> None:
-    t = Process(timesteps=10, noise_std=1).draw_timesteps(0, torch.arange(2000))
+    process = Process(timesteps=10, noise_std=1)
+    t = process.timesteps_at(uniform(0, "timestep", torch.arange(2000)))
     assert sorted(set(t.tolist())) == list(range(1, 11))
 
 

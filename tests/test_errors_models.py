@@ -150,7 +150,7 @@ def test_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = stepping.arguments(tmp_path / "a", processes=5)
     with pytest.raises(UserError, match=told):
         train(TrainRecipe(model=TINY, size=8), **arguments)
-    monkeypatch.setattr(processes, "chosen_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(processes, "uses_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UserError, match="2 processes need a GPU each; there are 1"):
         processes.join(2)

@@ -23,13 +23,14 @@ from torch import Tensor
 from prdit.config import PRDiT, PRDiTRefined, Sampler
 from prdit.data.samples import read_samples
 from prdit.data.volume import read_note
-from prdit.diffusion.noise import address, normal_at
+from prdit.diffusion.noise import key_on, normal, normal_at
 from prdit.diffusion.samplers import BY_NAME
 from prdit.errors import OutOfMemory, UserError
 from prdit.generators.draw import Source, run
 from prdit.generators.drawing import Ahead, Drawing, Repeated
 from prdit.generators.prdit import AnyPRDiT, PRDiTGenerator
 from prdit.generators.prdit_refined import RefinedGenerator
+from prdit.machine.compiled import compiled
 from prdit.recipes import SampleRecipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -253,6 +254,9 @@ def test_a_batch_that_does_not_fit_is_split_further(drawn: Drawn) -> None:
     some, x = source.fitting([0, 1, 2, 3, 4])
     assert (list(some), x.shape) == ([0, 1], (2, 4, 4, 4))
     most = 0
+    with pytest.raises(UserError, match="though volumes were drawn before"):
+        source.fitting([2, 3, 4])
+    source.fits = False
     with pytest.raises(OutOfMemory):
         source.fitting([0, 1, 2, 3, 4])
 
@@ -336,6 +340,26 @@ def test_the_step_that_a_gpu_repeats_is_the_sampler(
     assert relative(prediction, make().drawing(last)) < 1e-4
 
 
+@torch.inference_mode()
+def test_fewer_volumes_and_other_seeds_are_drawn_by_what_was_recorded(monkeypatch: Any) -> None:
+    """What is recorded first serves them all: nothing is compiled or recorded again."""
+    sampler = Sampler(k=2, steps=6)
+    generator = stage_2()
+    draw, repeated = generator.drawing(sampler), Repeated(generator.drawing(sampler), torch.float32)
+    recorded = []
+    plain = Repeated.record
+    monkeypatch.setattr(
+        Repeated, "record", lambda self, *a: recorded.append(len(a[0])) or plain(self, *a)
+    )
+    for numbers, seed in (([0, 1, 2], 7), ([3, 4], 7), ([5], 8), ([0, 1, 2], 7), ([0, 1, 2, 3], 7)):
+        index = torch.tensor(numbers)
+        start = generator.process.noise(seed, "sampling start", index, 8)
+        state, prediction = repeated(start, index, seed)
+        assert state.shape == prediction.shape == (len(numbers), 1, 8, 8, 8)
+        assert torch.allclose(state, draw(index, seed), atol=1e-4)
+    assert recorded == [3, 4]
+
+
 def test_bfloat16_draws_nearly_the_same() -> None:
     """The state stays in float32: what differs is the rounding of the network's estimates."""
     sampler = Sampler(k=2, steps=50)
@@ -349,13 +373,8 @@ INDEX, SEED = torch.tensor([2, 11]), 7
 
 @torch.inference_mode()
 def repeat(generator: AnyPRDiT, sampler: Sampler, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    repeated = Repeated(generator.drawing(sampler), dtype)
     start = generator.process.noise(SEED, "sampling start", INDEX, 8)
-    repeated.allocate(start, INDEX)
-    repeated.begin(start, INDEX)
-    for _ in repeated.plan.steps:
-        repeated.step(SEED)
-    return repeated.x, repeated.prediction()
+    return Repeated(generator.drawing(sampler), dtype)(start, INDEX, SEED)
 
 
 def relative(found: Tensor, draw: Callable[[Tensor, int], Tensor]) -> float:
@@ -367,6 +386,8 @@ def relative(found: Tensor, draw: Callable[[Tensor, int], Tensor]) -> float:
 def test_compiled_noise_is_the_noise() -> None:
     """As a GPU makes it, compiled for the CPU; logarithms and cosines differ by rounding."""
     index, step = torch.tensor([3, 2**33]), torch.tensor([5]).expand(2)
-    plain = normal_at(address(1, "x"), index, (1, 8, 8, 8), step)
-    compiled = torch.compile(normal_at, dynamic=False)(address(1, "x"), index, (1, 8, 8, 8), step)
-    assert torch.allclose(plain, compiled, atol=1e-5)
+    made = compiled(normal_at)
+    for seed in (1, 2):
+        plain = normal(seed, "x", index, (1, 8, 8, 8), step=step)
+        words = key_on(index.device, seed, "x")
+        assert torch.allclose(made(words, index, (1, 8, 8, 8), step), plain, atol=1e-5)

@@ -149,7 +149,7 @@ def whole_training(
     states = States(folder / "states", {"of": type(generator).__name__}, lambda _: None)
     states.open()
     states.resume(state)
-    about = {"volumes": state.volumes, "seconds": 0.0, "total": training.volumes, "flop": 1.0}
+    about = {"volumes": state.volumes, "seconds": 0.0, "total": training.volumes}
     feed, held_out = (Feed(opened, part, ALONE.device) for part in ("train", "held-out"))
     train(
         generator,
@@ -158,7 +158,7 @@ def whole_training(
         feed=feed,
         held_out=held_out,
         updates=Updates(ALONE, training, 2),
-        journal=Journal(folder / "log.jsonl", ALONE, **about),
+        journal=Journal(folder / "log.jsonl", ALONE, **about, flop=1.0, peak=1e9),
         states=states,
         save_every=save_every,
         stop=Stop(),
@@ -218,6 +218,17 @@ def test_a_batch_that_does_not_fit_is_split_further() -> None:
     hungry.most = 0
     with pytest.raises(OutOfMemory, match=r"MiB"):
         step(hungry, x0, torch.arange(7), TRAINING)
+
+
+def test_what_fitted_before_is_not_too_large() -> None:
+    """Something else takes the memory: no row of a table may say that the model lacks it."""
+    hungry, updates = Hungry(), Updates(ALONE, TRAINING, 4)
+    hungry.optimizers()
+    updates.batch(torch.zeros(4, 1, 4, 4, 4), torch.arange(4), 4)
+    hungry.step(updates)
+    hungry.most = 0
+    with pytest.raises(UserError, match="though steps before it fitted"):
+        hungry.step(updates)
 
 
 def test_a_model_that_is_too_large_is_a_result(tmp_path: Path) -> None:

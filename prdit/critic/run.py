@@ -17,7 +17,7 @@ from prdit.machine.processes import Processes, join
 from prdit.machine.stop import Stop
 from prdit.metrics.interval import stream
 from prdit.recipes import CriticRecipe
-from prdit.training.attempt import Conditions, to_its_end
+from prdit.training.attempt import Conditions, product_rate, to_its_end
 from prdit.training.feed import Feed
 from prdit.training.states import States
 
@@ -87,9 +87,10 @@ def trained(
 ) -> Critic:
     """A critic with its averaged weights, from wherever `states` has got to."""
     critic, device = Critic(recipe.critic, recipe.size), how.group.device
+    peak = product_rate(device)
     critic.network.to(device)
     feed, held_out = (Pairs(real, generated, part, device) for part in ("train", "held-out"))
-    state = to_its_end(critic, recipe.critic.training, feed, held_out, states, how)
+    state = to_its_end(critic, recipe.critic.training, feed, held_out, states, how, peak)
     states.finish()
     critic.network.load_state_dict(state.average.state())
     return critic

@@ -38,14 +38,32 @@ def seeded(seed: int, purpose: str) -> Iterator[None]:
         yield
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:
+Key = tuple[int, int] | Tensor
+"""Low and high 32-bit word of an address: numbers, or int64 [2] on the device.
+
+As a tensor it is an input of what a GPU compiles, which then serves every seed.
+"""
+
+
+def key(seed: int, purpose: str) -> tuple[int, int]:
+    """The two words of the address of a seed and a purpose."""
+    whole = address(seed, purpose)
+    return whole & _WORD, whole >> 32
+
+
+def key_on(device: torch.device, seed: int, purpose: str) -> Tensor:
+    """The same as int64 [2] on a device; the CPU waits until it is there."""
+    return torch.tensor(key(seed, purpose)).to(device)
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: Key) -> Tensor:
     """Ten rounds of Philox 4x32 on broadcast counters, int64 tensors holding 32-bit words.
 
     Returns:
         int64 [..., 4] of random 32-bit words.
     """
     c0, c1, c2, c3 = counter
-    k0, k1 = key & _WORD, key >> 32
+    k0, k1 = key
     for _ in range(10):
         # A product may wrap around in int64; the bits that are kept are right nevertheless. Of c1
         # and c3, what lies above 32 bits is cut off with the words that they go into.
@@ -58,9 +76,11 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> Tensor:
     return torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), dim=-1).bitwise_and_(_WORD)
 
 
-def _words(key: int, index: Tensor, count: int, step: int | Tensor) -> Tensor:
+def _words(key: Key, index: Tensor, count: int, step: int | Tensor) -> Tensor:
     """`count` random words for each entry of index [B], at a step or a step [B] each."""
-    block = torch.arange(math.ceil(count / 4), device=index.device)
+    # Masked, it is data to a compiler; as an index, its product with Philox's constants would be
+    # computed in int32 on a GPU.
+    block = torch.arange(math.ceil(count / 4), device=index.device) & _WORD
     sample = index.to(torch.int64).unsqueeze(1)
     at = step.unsqueeze(1) if isinstance(step, Tensor) else torch.full_like(sample, step)
     counter = (block.unsqueeze(0), at, sample & _WORD, sample >> 32)
@@ -69,7 +89,12 @@ def _words(key: int, index: Tensor, count: int, step: int | Tensor) -> Tensor:
 
 def uniform(seed: int, purpose: str, index: Tensor, *, step: int = 0) -> Tensor:
     """One float64 in [0, 1) for each entry of index [B]."""
-    return _words(address(seed, purpose), index, 1, step)[:, 0].double() / 2**32
+    return uniform_at(key(seed, purpose), index, step)
+
+
+def uniform_at(key: Key, index: Tensor, step: int = 0) -> Tensor:
+    """`uniform` of a key: tensor operations alone, which a GPU compiles into a few kernels."""
+    return _words(key, index, 1, step)[:, 0].double() / 2**32
 
 
 def spread(index: Tensor) -> Tensor:
@@ -85,11 +110,11 @@ def normal(
     Args:
         step: of all entries, or int64 [B].
     """
-    return normal_at(address(seed, purpose), index, shape, step)
+    return normal_at(key(seed, purpose), index, shape, step)
 
 
-def normal_at(key: int, index: Tensor, shape: tuple[int, ...], step: int | Tensor) -> Tensor:
-    """`normal` of a key: tensor operations alone, which a GPU compiles into a few kernels."""
+def normal_at(key: Key, index: Tensor, shape: tuple[int, ...], step: int | Tensor = 0) -> Tensor:
+    """`normal` of a key: tensor operations alone, too."""
     count = math.prod(shape)
     half = math.ceil(count / 2)
     u = _words(key, index, 2 * half, step).double().add_(0.5).mul_(2**-32)

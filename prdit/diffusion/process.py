@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prdit.diffusion.noise import normal, spread, uniform
+from prdit.diffusion.noise import normal, spread
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Process:
         """eps [B, 1, size, size, size] for each sample index [B], at a step."""
         return self.noise_std * normal(seed, purpose, index, (1, size, size, size), step=step)
 
-    def draw_timesteps(self, seed: int, index: Tensor) -> Tensor:
-        """T timesteps from the first on are drawn evenly: one for each entry of index [B]."""
-        return self.first_timestep + (uniform(seed, "timestep", index) * self.timesteps).long()
+    def timesteps_at(self, share: Tensor) -> Tensor:
+        """The timesteps [B] at shares in [0, 1) of all T from the first on."""
+        return self.first_timestep + (share * self.timesteps).long()
 
     def spread_timesteps(self, index: Tensor) -> Tensor:
         """Fixed timesteps, spread evenly however many there are: one for each entry of index."""
-        return self.first_timestep + (spread(index) * self.timesteps).long()
+        return self.timesteps_at(spread(index))
 
     def diffuse(self, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t of x0 and eps [B, 1, S, S, S] at t [B]."""

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +19,14 @@ from prdit.files import atomic, damaged, read_json, sha256, write_json
 from prdit.generators import weights as weights_file
 from prdit.generators.base import Draw
 from prdit.kept import Kept
-from prdit.machine.device import chosen_device
-from prdit.machine.memory import asked_for, peak_gib
+from prdit.machine.device import chosen_device, device_name
+from prdit.machine.memory import asked_for, peak_gib, release, that_counts, too_large
 from prdit.recipes import SampleRecipe
 
 NOTE = "synthetic; clamped"
-SAME_HU = 1
-"""Largest difference that rounding on another machine may cause."""
+SAME_HU, SAME_DB = 1, 40.0
+"""What other code may differ by to be taken for the same: on a CPU, HU of any voxel, as rounding on
+another machine may cause; on a GPU, whose bfloat16 is coarse, the least PSNR over the window."""
 
 
 def run(
@@ -78,7 +80,7 @@ def run(
         "drawn": len(missing),
         "seconds": round(time.perf_counter() - started, 2),
         "memory_gib": round(peak_gib(device), 3),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "device": device_name(device) if device.type == "cuda" else "cpu",
     }
     write_json(card, {**weights_file.told(weights), **about, **told})
 
@@ -95,19 +97,23 @@ class Source:
         self, recipe: SampleRecipe, weights: Path, device: torch.device, batch: int
     ) -> None:
         self.recipe, self.weights, self.device, self.batch = recipe, weights, device, batch
+        self.fits = False
+        """Whether volumes have been drawn already."""
 
     @cached_property
     def loaded(self) -> tuple[Draw, dict[str, Any]]:
         """What draws volumes, and what the weights file says of them."""
-        generator, about = weights_file.load(self.weights, str(self.device))
-        return generator.drawing(self.recipe.sampler), about
+        with that_counts(self.device):
+            generator, about = weights_file.load(self.weights, str(self.device))
+            draw = generator.drawing(self.recipe.sampler)
+        return draw, about
 
     def volumes(self, numbers: Sequence[int]) -> Iterator[tuple[int, Volume, str]]:
         """(number, volume in HU, note for its header), for each of the numbers.
 
         Raises:
             OutOfMemory: the model was too large to train, or is to draw one volume at a time.
-            UserError: it draws what is not finite.
+            UserError: it draws what is not finite, or others hold the memory that it needs.
         """
         if not numbers:
             return
@@ -134,29 +140,53 @@ class Source:
                 due = (len(some), 1, *[about["size"]] * 3)
                 if tuple(x.shape) != due:
                     raise UserError(f"{self.weights} draws {tuple(x.shape)}, where {due} is due")
-                return some, x.squeeze(1).float().cpu().numpy()
-            except (RuntimeError, MemoryError) as error:
+                found = x.squeeze(1).float().cpu().numpy()
+                self.fits = True
+                return some, found
+            except Exception as error:
                 asked = asked_for(error)
                 if asked is None:
                     raise
                 if len(some) == 1:
-                    raise OutOfMemory(asked) from None
+                    raise self.too_large(asked) from None
             self.batch = len(some) // 2  # out here the failed attempt's memory is free again
+            release()
+
+    def too_large(self, asked: str) -> OutOfMemory | UserError:
+        """What to raise where one volume does not fit: a result only if none ever did."""
+        if not self.fits:
+            return too_large(asked, self.device)
+        return UserError(
+            f"out of memory ({asked}), though volumes were drawn before: something else takes it;"
+            " run the same command again"
+        )
 
 
 def take_over(kept: Kept, source: Source, numbers: Sequence[int]) -> None:
     """Take what other code drew, of the first code whose first volume the present one draws too."""
     for other in filter(kept.differs_in_code_alone, kept.siblings()):
         there = [n for n in numbers if share_clamped(path_of(other, n)) is not None]
-        for number, volume, _ in source.volumes(there[:1]):
+        # In a batch as they were drawn in: libraries choose other kernels for another.
+        for number, volume, _ in islice(source.volumes(there[: source.batch]), 1):
             before = read_nifti(path_of(other, number)).hu.astype(int)
-            if before.shape == volume.hu.shape and np.abs(before - volume.hu).max() <= SAME_HU:
+            if same(before, volume.hu.astype(int), source):
                 for each in there:
                     with atomic(path_of(kept, each)) as partial:
                         shutil.copyfile(path_of(other, each), partial)
                 print(f"{len(there)} volumes of {other.key} are taken over")
                 return
             print(f"{other.key} is not taken over: the present code draws another volume {number}")
+
+
+def same(before: np.ndarray, now: np.ndarray, source: Source) -> bool:
+    """Whether two volumes in HU differ by no more than rounding does on the device."""
+    if before.shape != now.shape:
+        return False
+    if source.device.type != "cuda":
+        return bool(np.abs(before - now).max() <= SAME_HU)
+    low, high = source.loaded[1]["window"]
+    error = float(np.square(before - now, dtype=np.float64).mean())
+    return error <= (high - low) ** 2 / 10 ** (SAME_DB / 10)
 
 
 def in_hu(x: np.ndarray, window: tuple[float, float], spacing_mm: float) -> Volume:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from prdit.diffusion import samplers
-from prdit.diffusion.noise import address, normal_at
+from prdit.diffusion.noise import key, normal_at
 from prdit.diffusion.process import Process
 from prdit.generators.precision import precision
+from prdit.machine.compiled import compile_module, compiled, gives_up
 from prdit.models.global_dit import Block, PatchEmbedding
 from prdit.models.local_denoiser import LocalDenoiser
 from prdit.models.prdit import PRDiT
@@ -99,7 +100,7 @@ def compile_blocks(network: nn.Module) -> None:
     """Let a GPU compile what it does over and over, one block at a time; names stay."""
     for module in network.modules():
         if isinstance(module, Block | LocalDenoiser | PatchEmbedding):
-            module.compile(fullgraph=True, dynamic=False)
+            compile_module(module)
 
 
 class Ahead(Generic[Value]):
@@ -142,51 +143,73 @@ class Repeated:
         self.normal = normal_at
         if drawing.device.type == "cuda":
             compile_blocks(self.network)
-            self.normal = torch.compile(normal_at, dynamic=False)
-        self.recorded: tuple[tuple[int, int], torch.cuda.CUDAGraph] | None = None
+            self.normal = compiled(normal_at)
+        self.recorded: tuple[int, Callable[[], None]] | None = None
+        """For how many volumes, and what takes a step."""
 
     def __call__(self, start: Tensor, index: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """State at the end and last prediction, for start noise [B, 1, S, S, S]."""
-        key = (len(index), seed)
-        if self.recorded is None or self.recorded[0] != key:
-            self.recorded = None  # lets go of the other graph's memory first
-            self.recorded = (key, self.record(start, index, seed))
-        self.begin(start, index)
-        for _ in self.plan.steps:
-            self.recorded[1].replay()
-        return self.x.clone(), self.prediction()
+        count = len(index)
+        try:
+            if self.recorded is None or self.recorded[0] < count:
+                self.recorded = None  # lets go of the other graph's memory first
+                self.recorded = (count, self.record(start, index, seed))
+            batch, take_step = self.recorded
+            # Fewer volumes are filled up by more of the last, since another size is compiled anew.
+            filled = torch.arange(batch, device=index.device).clamp(max=count - 1)
+            self.begin(start[filled], index[filled], seed)
+            for _ in self.plan.steps:
+                take_step()
+            return self.x[:count].clone(), self.prediction()[:count]
+        except BaseException:
+            self.recorded = None  # perhaps for lack of memory: let go of it
+            raise
 
     def prediction(self) -> Tensor:
         """What the sampler takes for the volume, at the step that was taken last."""
         return samplers.combine(self.plan.prediction, self.before, self.x0, self.eps)
 
-    def begin(self, start: Tensor, index: Tensor) -> None:
+    def begin(self, start: Tensor, index: Tensor, seed: int) -> None:
         """Put the tensors that steps work on to where the first step finds them."""
         self.x.copy_(start)
         self.index.copy_(index)
         self.number.zero_()
+        for place, word in zip(self.key, key(seed, NOISE), strict=True):
+            place.fill_(word)
 
-    def record(self, start: Tensor, index: Tensor, seed: int) -> torch.cuda.CUDAGraph:
-        """One step as a CUDA graph."""
+    def record(self, start: Tensor, index: Tensor, seed: int) -> Callable[[], None]:
+        """One step as a CUDA graph; on a CPU, as it is."""
         self.allocate(start, index)
+        if start.device.type != "cuda":
+            return self.step
+        try:
+            self.warm_up(start, index, seed)
+        except Exception as error:
+            if not gives_up(error):
+                raise
+            self.warm_up(start, index, seed)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.step()
+        return graph.replay
+
+    def warm_up(self, start: Tensor, index: Tensor, seed: int) -> None:
+        """Compile, and let libraries allocate what they need, on a stream aside."""
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(3):  # compiles, and lets libraries allocate
-                self.begin(start, index)
-                self.step(seed)
+            for _ in range(3):
+                self.begin(start, index, seed)
+                self.step()
         torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.step(seed)
-        return graph
 
     def allocate(self, start: Tensor, index: Tensor) -> None:
         """The tensors that steps work on, at addresses that stay."""
         self.x, self.before, self.x0, self.eps = (torch.zeros_like(start) for _ in range(4))
         self.index, self.number = index.clone(), torch.zeros_like(index[:1])
+        self.key = torch.zeros(2, dtype=torch.int64, device=index.device)
 
-    def step(self, seed: int) -> None:
+    def step(self) -> None:
         """One step from wherever `number` stands; it moves on by itself."""
         modulations = [table.index_select(0, self.number) for table in self.table]
         eps, x0 = self.network(self.x.to(self.dtype), modulations)
@@ -197,7 +220,6 @@ class Repeated:
         self.x.copy_(of_x * self.before + of_x0 * self.x0 + of_eps * self.eps)
         if self.draws_noise:
             step = self.number.expand(len(self.index))
-            key, shape = address(seed, NOISE), tuple(self.x.shape[1:])
-            fresh = self.normal(key, self.index, shape, step)
+            fresh = self.normal(self.key, self.index, tuple(self.x.shape[1:]), step)
             self.x.add_(of_noise * self.process.noise_std * fresh)
         self.number.add_(1)

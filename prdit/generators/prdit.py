@@ -8,16 +8,21 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from prdit.diffusion.noise import Key, key, key_on, normal, normal_at, uniform_at
 from prdit.diffusion.process import Process, losses
 from prdit.diffusion.samplers import walk
 from prdit.errors import UserError
 from prdit.generators.base import Generator, Update
-from prdit.generators.drawing import Drawing, Network, compile_blocks
+from prdit.generators.drawing import Drawing, Network
 from prdit.generators.weights import misfit
+from prdit.machine.compiled import compiled
 from prdit.models.prdit import Estimate, PRDiT
 
 if TYPE_CHECKING:
     from prdit import config
+
+
+PURPOSES = ("timestep", "training noise")
 
 
 class AnyPRDiT(Generator):
@@ -30,6 +35,7 @@ class AnyPRDiT(Generator):
     ) -> None:
         self.network, self.size, self.training = network, size, training
         self.process = Process(base.timesteps, base.noise_std, base.first_timestep)
+        self.keys: list[Key] = [key(training.seed, purpose) for purpose in PURPOSES]
 
     def optimizers(self) -> list[Optimizer]:
         trained = [p for p in self.network.parameters() if p.requires_grad]
@@ -42,17 +48,21 @@ class AnyPRDiT(Generator):
 
     def losses(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Eq. 3 and 4 at random timesteps."""
-        t = self.process.draw_timesteps(self.training.seed, index)
-        return self._losses_at(x0, index, t, self.training.seed, "training noise")
+        return self.losses_by(x0, index, *self.keys)
+
+    def losses_by(
+        self, x0: Tensor, index: Tensor, of_timesteps: Key, of_noise: Key
+    ) -> dict[str, Tensor]:
+        """The same by given keys: all that a GPU compiles of a training, as one graph."""
+        t = self.process.timesteps_at(uniform_at(of_timesteps, index))
+        return self._losses_at(x0, t, normal_at(of_noise, index, tuple(x0.shape[1:])))
 
     def validation(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
         t = self.process.spread_timesteps(index)
-        return self._losses_at(x0, index, t, 0, "validation noise")
+        return self._losses_at(x0, t, normal(0, "validation noise", index, tuple(x0.shape[1:])))
 
-    def _losses_at(
-        self, x0: Tensor, index: Tensor, t: Tensor, seed: int, purpose: str
-    ) -> dict[str, Tensor]:
-        eps = self.process.noise(seed, purpose, index, self.size)
+    def _losses_at(self, x0: Tensor, t: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        eps = self.process.noise_std * noise
         return self.terms(self.process.diffuse(x0, eps, t), t, eps, x0)
 
     def terms(self, x_t: Tensor, t: Tensor, eps: Tensor, x0: Tensor) -> dict[str, Tensor]:
@@ -60,7 +70,9 @@ class AnyPRDiT(Generator):
         return losses(self.network(x_t, t), eps, x0)
 
     def compile(self) -> None:
-        compile_blocks(self.network)
+        device = next(self.network.parameters()).device
+        self.keys = [key_on(device, self.training.seed, purpose) for purpose in PURPOSES]
+        self.losses_by = compiled(self.losses_by)  # type: ignore[method-assign]
 
     def drawing(self, sampler: config.Sampler) -> Drawing:
         return Drawing(self.network, self.process, self.size, sampler)

@@ -12,7 +12,7 @@ from prdit.errors import OutOfMemory
 from prdit.files import write_json
 from prdit.generators import weights as weights_file
 from prdit.machine.device import chosen_device, device_name
-from prdit.machine.memory import asked_for, peak_gib
+from prdit.machine.memory import peak_gib, that_counts
 from prdit.machine.rate import synchronise
 from prdit.recipes import TimeRecipe
 
@@ -35,18 +35,15 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
     about["sampler"] = recipe.name
     seconds: list[float] = []
     try:
-        generator, _ = weights_file.load(weights, str(device))
-        draw = generator.drawing(recipe.sampler)
-        with torch.inference_mode():
+        with that_counts(device), torch.inference_mode():
+            generator, _ = weights_file.load(weights, str(device))
+            draw = generator.drawing(recipe.sampler)
             for number in range(recipe.repeats + 1):
                 started = time.perf_counter()
                 draw(torch.tensor([number], device=device), 0)
                 synchronise(device)
                 seconds.append(time.perf_counter() - started)
         card["memory_gib"] = round(peak_gib(device), 3)
-    except (OutOfMemory, RuntimeError, MemoryError) as error:
-        asked = asked_for(error)
-        if asked is None:
-            raise
-        card["oom"], seconds = asked, []
+    except OutOfMemory as error:
+        card["oom"], seconds = error.asked, []
     write_json(timing, {**about, "seconds": seconds[1:], "card": card})

@@ -10,13 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from prdit.files import atomic
 from prdit.machine.memory import peak_gib
 from prdit.machine.processes import Processes
-from prdit.machine.rate import matrix_rate
 
 Line = dict[str, Any]
 
@@ -32,7 +30,9 @@ class Journal:
         volumes: seen so far.
         seconds: spent so far; the lines of an attempt that was killed may know of more.
         total: the length of the training.
-        flop: of matrix products per volume, of which a share of the device's rate is told.
+        flop: of matrix products per volume, if known.
+        peak: FLOP per second of matrix products alone, on one device: the utilisation is told as a
+            share of it.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class Journal:
         volumes: int,
         seconds: float,
         total: int,
-        flop: float,
+        flop: float | None,
+        peak: float,
     ) -> None:
         self.path, self.processes, self.total, self.flop = path, processes, total, flop
         earlier = read(path)
@@ -55,8 +56,7 @@ class Journal:
                 partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
             if sys.stderr.isatty():
                 self.bar = tqdm(total=total, initial=volumes, unit="volume", smoothing=0.05)
-        kind = torch.bfloat16 if processes.device.type == "cuda" else torch.float32
-        self.peak = matrix_rate(processes.device, kind) * processes.count
+        self.peak = peak * processes.count
         self.started = self.since = time.perf_counter()
         self.volumes = volumes
 
@@ -76,7 +76,7 @@ class Journal:
             "volumes": volumes,
             **told,
             "volumes_per_second": speed,
-            "utilisation": self.flop * speed / self.peak,
+            "utilisation": self.flop and self.flop * speed / self.peak,
             "seconds": self.seconds,
             "hours_to_go": max(0, self.total - volumes) / speed / 3600,
             "memory_gib": peak_gib(self.processes.device),

@@ -4,32 +4,103 @@ from __future__ import annotations
 
 import re
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from prdit.errors import OutOfMemory
+from prdit.errors import OutOfMemory, UserError
 
 GIB = 2**30
-CUDA_SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How libraries on a GPU, and memory pinned for it, say it otherwise."""
+SIGNS = re.compile(
+    r"out of memory|ALLOC(ATION)?_FAILED|(can't|cannot|failed to|CUDA) (alloc|calloc|malloc)"
+    r"|not enough memory",
+    re.IGNORECASE,
+)
+"""How torch, cuBLAS, cuDNN, NCCL, Triton and the driver say it, each in an error of its own kind.
+
+Triton's "out of resource" is none: it speaks of a kernel that wants too much of a processor.
+"""
+ASKED = re.compile(r"allocate ([\d.]+ [KMG]iB)|allocate memory: you tried to allocate (\d+) bytes")
+OVERHEAD = 1.5 * GIB
+"""That the driver and libraries may take of a GPU for this process, beside torch's tensors."""
 
 
 def asked_for(error: BaseException) -> str | None:
     """What an out-of-memory error asked for, in words; None if it is another kind of error.
 
-    CUDA has a class of its own; on a CPU, torch raises a RuntimeError that only its text tells.
+    Compilers wrap the error of the allocator in one of their own, so what an error was raised from
+    is looked at, too.
     """
     if isinstance(error, OutOfMemory):
         return error.asked
-    if isinstance(error, torch.OutOfMemoryError):
-        found = re.search(r"Tried to allocate ([\d.]+ [KMG]iB)", str(error))
-        return found[1] if found else "more than the GPU has"
-    if isinstance(error, RuntimeError) and any(sign in str(error) for sign in CUDA_SIGNS):
-        return "more than the GPU has"
-    if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):
-        found = re.search(r"you tried to allocate (\d+) bytes", str(error))
-        return f"{int(found[1]) / 2**20:,.1f} MiB" if found else "more than there is"
-    return (str(error) or "more than there is") if isinstance(error, MemoryError) else None
+    if isinstance(error, UserError):
+        return None
+    for one in wrapped(error):
+        if isinstance(one, torch.OutOfMemoryError | MemoryError) or SIGNS.search(str(one)):
+            found = ASKED.search(str(one))
+            if found is None:
+                return str(one) if isinstance(one, MemoryError) and str(one) else "more than free"
+            return found[1] or f"{int(found[2]) / 2**20:,.1f} MiB"
+    return None
+
+
+def wrapped(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it was raised from or wraps."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if one is not None and not any(one is other for other in seen):
+            yield one
+            seen.append(one)
+            context = None if one.__suppress_context__ else one.__context__
+            waiting += [getattr(one, "inner_exception", None), one.__cause__, context]
+
+
+def too_large(asked: str, device: torch.device) -> OutOfMemory | UserError:
+    """What to raise where a model lacks memory even for one volume.
+
+    Args:
+        asked: as `asked_for` has it.
+
+    Returns:
+        OutOfMemory, which is a result; but UserError if others hold memory of the device.
+    """
+    others = held_by_others(device)
+    if not others:
+        return OutOfMemory(asked)
+    return UserError(
+        f"out of memory ({asked}) on a GPU of which others hold {others / GIB:.1f} GiB, so that it"
+        " says nothing of the model; wait for them or choose another GPU, and run this again"
+    )
+
+
+@contextmanager
+def that_counts(device: torch.device) -> Iterator[None]:
+    """Around what a model needs whatever the batch: its weights, averages and moments.
+
+    Raises:
+        OutOfMemory, UserError: see `too_large`.
+    """
+    try:
+        yield
+    except Exception as error:
+        asked = asked_for(error)
+        if asked is None or isinstance(error, OutOfMemory):
+            raise
+        raise too_large(asked, device) from None
+
+
+def held_by_others(device: torch.device) -> float:
+    """Bytes of a GPU's memory that other processes hold, if that is why this one lacks memory."""
+    if device.type != "cuda":
+        return 0.0
+    free, total = torch.cuda.mem_get_info(device)
+    mine = torch.cuda.memory_reserved(device)
+    if free >= torch.cuda.get_per_process_memory_fraction(device) * total - mine:
+        return 0.0  # it is the limit of this process that was met
+    return max(0.0, total - free - mine - OVERHEAD)
 
 
 def limit(gib: float | None, device: torch.device) -> None:
@@ -44,6 +115,12 @@ def limit(gib: float | None, device: torch.device) -> None:
         taken = int(file.read().split()[0]) * resource.getpagesize()
     ceiling = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (taken + int(gib * GIB), ceiling))
+
+
+def release() -> None:
+    """Give back what torch keeps of a GPU's memory, and what was compiled for it."""
+    torch.cuda.empty_cache()
+    torch._dynamo.reset()  # what was compiled for one size counts against the others
 
 
 def free_bytes(device: torch.device) -> float:

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from prdit.errors import UserError
-from prdit.machine.device import chosen_device
+from prdit.machine.device import chosen_device, reserved_gpu, uses_gpu
 
 PR_SET_PDEATHSIG = 1
 
@@ -82,22 +82,24 @@ def join(count: int) -> Processes:
     The first call replaces the process by torchrun, which starts the same command `count` times
     and ends all of them once one fails.
     """
-    device = chosen_device()
-    cuda = device.type == "cuda"
-    if count > 1 and cuda and count > torch.cuda.device_count():
+    if count == 1:
+        return Processes(chosen_device())
+    cuda = uses_gpu()
+    if cuda and count > torch.cuda.device_count():
         raise UserError(f"{count} processes need a GPU each; there are {torch.cuda.device_count()}")
-    if count > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun warns; --threads decides
         os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
         torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         words = [sys.executable, "-m", *torchrun, "--module", "prdit", *sys.argv[1:]]
         os.execv(sys.executable, words)
-    if count == 1:
-        return Processes(device)
     rank = int(os.environ["LOCAL_RANK"])
     with suppress(OSError, AttributeError):  # Linux: end with torchrun, even if it is killed
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if cuda:
-        torch.cuda.set_device(rank)
+    device = chosen_device()
+    if cuda and reserved_gpu() is None:  # two of them on one would wait for each other for ever
+        raise UserError(
+            f"{count} processes need a GPU each, and other jobs hold some of those here"
+        )
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    return Processes(torch.device("cuda", rank) if cuda else device, rank, count)
+    return Processes(device, rank, count)

@@ -15,7 +15,7 @@ from prdit.generators.precision import precision
 from prdit.machine import memory
 from prdit.machine.journal import Journal
 from prdit.machine.processes import Processes
-from prdit.machine.rate import flop_per_volume
+from prdit.machine.rate import flop_per_volume, matrix_rate
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
 from prdit.training.feed import Feed, Volumes
@@ -42,14 +42,15 @@ def trained(
 
     Raises:
         Interrupted: it was stopped before its end, and saved.
-        OutOfMemory: caught where it can be; elsewhere torch's own errors, see prdit.machine.memory.
+        OutOfMemory: the model does not fit, even with one volume at a time.
         UserError: what it starts from does not fit, or losses stay not finite.
     """
     training = recipe.model.training
+    peak = product_rate(how.group.device)  # before the limit, which is the model's alone
     memory.limit(training.memory_gib, how.group.device)
     generator = starting_point(recipe, start_from, how.group)
     feed, held_out = (Feed(store, part, how.group.device) for part in ("train", "held-out"))
-    return generator, to_its_end(generator, training, feed, held_out, states, how)
+    return generator, to_its_end(generator, training, feed, held_out, states, how, peak)
 
 
 def to_its_end(
@@ -59,10 +60,16 @@ def to_its_end(
     held_out: Volumes,
     states: States,
     how: Conditions,
+    peak: float,
 ) -> State:
-    """The state at the end of a training of `generator`, whose network lies on the device."""
+    """The state at the end of a training of `generator`, whose network lies on the device.
+
+    Args:
+        peak: FLOP per second of matrix products alone.
+    """
     group = how.group
-    state = State(generator, training)
+    with memory.that_counts(group.device):
+        state = State(generator, training)
     with precision(training.precision, group.device)():
         flop = count_flop(generator, feed)
     if group.first:
@@ -76,6 +83,7 @@ def to_its_end(
         seconds=state.seconds,
         total=training.volumes,
         flop=flop,
+        peak=peak,
     )
     if group.device.type == "cuda":
         generator.compile()
@@ -100,15 +108,35 @@ def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processe
     if start_from is not None:
         raw = getattr(recipe.model, "start_weights", "ema") == "raw"
         generator.start_from(weights_file.load(start_from, raw=raw)[0])
-    generator.network.to(group.device)
+    with memory.that_counts(group.device):
+        generator.network.to(group.device)
     return generator
 
 
-def count_flop(generator: Trainable, feed: Volumes) -> float:
-    """FLOP of a training step per volume, counted on the first volume."""
+def product_rate(device: torch.device) -> float:
+    """FLOP per second of matrix products in the type that a training computes in."""
+    cuda = device.type == "cuda"
+    found = matrix_rate(device, torch.bfloat16 if cuda else torch.float32)
+    if cuda:
+        torch.cuda.empty_cache()
+    return found
+
+
+def count_flop(generator: Trainable, feed: Volumes) -> float | None:
+    """FLOP of a training step per volume, counted on the first volume.
+
+    None if memory does not suffice to count: nothing is compiled yet, which takes more of it.
+    """
     first = torch.zeros(1, dtype=torch.int64)
     before = [(buffer, buffer.clone()) for buffer in generator.network.buffers()]
-    found = flop_per_volume(generator.step, feed(first), first.to(feed.device))
-    for buffer, value in before:  # a step may change what is no parameter
-        buffer.copy_(value)
-    return found
+    try:
+        return flop_per_volume(generator.step, feed(first), first.to(feed.device))
+    except Exception as error:
+        if memory.asked_for(error) is None:
+            raise
+    finally:
+        for buffer, value in before:  # a step may change what is no parameter
+            buffer.copy_(value)
+    generator.network.zero_grad()
+    memory.release()
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from prdit.data.store import FULL, Store
 from prdit.machine.memory import free_bytes
 
+CHUNK = 2**28
+"""Bytes that are copied to a GPU at once."""
 SHARE = 0.4
 """Of the GPU's free memory that volumes may take; else they stay on disk, mapped into memory."""
 
@@ -45,7 +48,7 @@ class Feed:
         self.rows = np.flatnonzero([part == p for p in store.parts])
         if resident is None:
             resident = device.type == "cuda" and self._fits()
-        self.resident = self._read(self.rows).to(device) if resident else None
+        self.resident = self._on_device() if resident else None
         self.reader = ThreadPoolExecutor(1)
         self.ahead: dict[tuple[int, ...], Future[Tensor]] = {}
 
@@ -66,7 +69,22 @@ class Feed:
             found = batch.to(self.device, non_blocking=True)
             if upcoming is not None and self.device.type == "cuda":
                 self.ahead = {tuple(upcoming.tolist()): self.reader.submit(self._batch, upcoming)}
-        return found.float().unsqueeze(1) / FULL
+        return found.float().unsqueeze(1).div_(FULL)
+
+    def _on_device(self) -> Tensor:
+        """All volumes of the part, in chunks: the host never holds them all."""
+        shape = self.quantised.shape[1:]
+        many = max(1, CHUNK // (self.quantised.itemsize * math.prod(shape)))
+        whole = torch.empty((len(self), *shape), dtype=torch.int16, device=self.device)
+        pinned = self.device.type == "cuda"
+        buffer = torch.empty((min(many, len(self)), *shape), dtype=torch.int16, pin_memory=pinned)
+        for first in range(0, len(self), many):
+            rows = self.rows[first : first + many]
+            chunk = buffer[: len(rows)]
+            # "clip", since "raise" would copy the chunk once more; rows are in bounds.
+            np.take(self.quantised, rows, axis=0, out=chunk.numpy(), mode="clip")
+            whole[first : first + len(rows)].copy_(chunk)
+        return whole
 
     def _batch(self, chosen: Tensor) -> Tensor:
         read = self._read(self.rows[chosen.numpy()])

@@ -90,8 +90,11 @@ def run(
             raw = generator.network.state_dict()
             weights_file.save(weights, state.average.state(), raw, recipe, volumes_of(store))
             states.finish()
-    except (RuntimeError, MemoryError, OutOfMemory) as error:
-        told = too_large(error, states)
+    except Exception as error:
+        asked = memory.asked_for(error)
+        if asked is None or not (states.reached or isinstance(error, OutOfMemory)):
+            raise
+        told = too_large(asked, states)
         if group.first:
             weights_file.save_nothing(weights, recipe, told["asked_for"])
     if group.first:
@@ -121,15 +124,12 @@ def result(generator: Generator, state: State, store: Store) -> dict[str, Any]:
     }
 
 
-def too_large(error: Exception, states: States) -> dict[str, Any]:
-    """What there is to say of a model that memory does not suffice for; raises any other error.
+def too_large(asked: str, states: States) -> dict[str, Any]:
+    """What there is to say of a model that memory does not suffice for.
 
     Raises:
         UserError: it did suffice, in an earlier attempt.
     """
-    asked = memory.asked_for(error)
-    if asked is None:
-        raise error
     if states.reached:
         raise UserError(
             f"out of memory ({asked}) in a training that had got to {states.reached:,} volumes:"

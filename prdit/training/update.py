@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
@@ -13,7 +13,8 @@ from prdit.config import Training
 from prdit.errors import OutOfMemory, UserError
 from prdit.generators.base import Losses
 from prdit.generators.precision import precision
-from prdit.machine.memory import asked_for
+from prdit.machine.compiled import gives_up
+from prdit.machine.memory import asked_for, release, that_counts, too_large
 from prdit.machine.processes import Processes
 
 
@@ -28,6 +29,8 @@ class Updates:
     def __init__(self, processes: Processes, training: Training, micro_batch: int) -> None:
         self.processes, self.clip, self.micro_batch = processes, training.clip, micro_batch
         self.precision = precision(training.precision, processes.device)
+        self.fits = False
+        """Whether some volumes have fitted already, so that one alone does."""
 
     def batch(self, x0: Tensor, index: Tensor, total: int) -> None:
         """What the next updates are about.
@@ -48,24 +51,32 @@ class Updates:
             Losses over the whole batch, and "gradient", its norm before clipping; detached.
 
         Raises:
-            OutOfMemory: even a single volume does not fit.
+            OutOfMemory: even a single volume does not fit, though nobody else holds memory.
+            UserError: it does not fit because of others.
         """
         changed = [p for group in optimizer.param_groups for p in group["params"]]
         found = self._together(optimizer, losses)
         gradients = [p.grad for p in changed if p.grad is not None]
         self.processes.sum_([*gradients, *found.values()])
-        found["gradient"] = clip_grad_norm_(changed, self.clip, foreach=True)
-        apply(optimizer, (found["gradient"] + found["loss"]).isfinite())
+        with that_counts(self.processes.device):  # moments are made at the first step
+            found["gradient"] = clip_grad_norm_(changed, self.clip, foreach=True)
+            apply(optimizer, (found["gradient"] + found["loss"]).isfinite())
         return found
 
     def _together(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
         """Gradients of this process; if one of several lacks memory, none goes on."""
-        short, found = None, {}
+        short: OutOfMemory | UserError | None = None
+        found: dict[str, Tensor] = {}
         try:
             found = self._gradients(optimizer, losses)
-        except OutOfMemory as error:
+        except (OutOfMemory, UserError) as error:
             short = error
-        if any(self.processes.any(short is not None)):
+        too_large, refused = self.processes.any(
+            isinstance(short, OutOfMemory), isinstance(short, UserError)
+        )
+        if refused:  # which is no result, whatever the others say
+            raise short if isinstance(short, UserError) else UserError("another process refused")
+        if too_large:
             raise short or OutOfMemory("more than another process has")
         return found
 
@@ -73,17 +84,28 @@ class Updates:
         while True:
             optimizer.zero_grad()
             try:
-                return self._accumulate(losses)
-            except (RuntimeError, MemoryError) as error:
+                found = self._accumulate(losses)
+                self.fits = True
+                return found
+            except Exception as error:
                 asked = asked_for(error)
                 if asked is None:
-                    raise
+                    if not gives_up(error):
+                        raise
+                    continue
                 if min(self.micro_batch, len(self.x0)) == 1:
-                    raise OutOfMemory(asked) from None
+                    raise self._too_large(asked) from None
             # Out here the failed attempt's memory is free again.
             self.micro_batch = min(self.micro_batch, len(self.x0)) // 2
-            torch.cuda.empty_cache()
-            torch._dynamo.reset()  # what was compiled for one size counts against the others
+            release()
+
+    def _too_large(self, asked: str) -> OutOfMemory | UserError:
+        if self.fits:
+            return UserError(
+                f"out of memory ({asked}) in a step, though steps before it fitted: something else"
+                " takes memory; run the same command again"
+            )
+        return too_large(asked, self.processes.device)
 
     def _accumulate(self, losses: Losses) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
@@ -102,7 +124,9 @@ class Updates:
         return found
 
     def _micro_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        x0s, indices = (some.split(self.micro_batch) for some in (self.x0, self.index))
+        """As even as can be, so that a GPU compiles for few sizes."""
+        count = math.ceil(len(self.x0) / self.micro_batch)
+        x0s, indices = (some.tensor_split(count) for some in (self.x0, self.index))
         yield from zip(x0s, indices, strict=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from prdit.generators.base import Trainable
+from prdit.machine.memory import asked_for, release
 from prdit.training.feed import Volumes
 from prdit.training.update import Updates
 
@@ -20,13 +21,28 @@ def validate(generator: Trainable, held_out: Volumes, updates: Updates) -> dict[
         updates: says how many volumes at a time, and how precisely.
     """
     generator.network.eval()
+    size = updates.micro_batch
+    while True:
+        try:
+            found = means(generator, held_out, updates, size)
+            break
+        except Exception as error:
+            if size == 1 or asked_for(error) is None:
+                raise
+        size //= 2  # out here the failed attempt's memory is free again
+        release()
+    generator.network.train()
+    return found
+
+
+def means(generator: Trainable, held_out: Volumes, updates: Updates, size: int) -> dict[str, float]:
+    """The same, `size` volumes at a time."""
     sums: dict[str, float] = {}
     index = torch.arange(min(MOST, len(held_out)))
-    for some in index.split(updates.micro_batch):
+    for some in index.split(size):
         with updates.precision():
             found = generator.validation(held_out(some), some.to(held_out.device))
         for name, value in found.items():
             key = f"validation_{name}"
             sums[key] = sums.get(key, 0.0) + float(value) * len(some) / len(index)
-    generator.network.train()
     return sums

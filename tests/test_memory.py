@@ -1,0 +1,119 @@
+"""A lack of memory: recognised in all its forms, and a result only where it is the model's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_device import TOTAL, with_gpus
+
+from prdit.errors import OutOfMemory, UserError
+from prdit.machine.memory import GIB, asked_for, that_counts, too_large
+
+GPU = torch.device("cuda", 0)
+CUDA = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.15 GiB"
+
+
+def raised_from(cause: Exception) -> Exception:
+    error = RuntimeError("backend='inductor' raised")
+    error.__cause__ = cause
+    return error
+
+
+def wrapping(cause: Exception) -> Exception:
+    """As torch's compiler does."""
+    error = torch._dynamo.exc.BackendCompilerFailed(lambda: None, cause, None)
+    assert error.inner_exception is cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (torch.OutOfMemoryError(CUDA), "2.50 GiB"),
+        (raised_from(torch.OutOfMemoryError(CUDA)), "2.50 GiB"),
+        (wrapping(torch.OutOfMemoryError(CUDA)), "2.50 GiB"),
+        (wrapping(raised_from(torch.OutOfMemoryError(CUDA))), "2.50 GiB"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), "more than free"),
+        (RuntimeError("CUDA driver error: out of memory"), "more than free"),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), "more than free"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), "more than free"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "more than free"),
+        (
+            RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+            "more than free",
+        ),
+        (
+            torch.distributed.DistBackendError(
+                "NCCL error: unhandled cuda error\nLast error:\nCuda failure 2 'out of memory'"
+            ),
+            "more than free",
+        ),
+        (RuntimeError("Failed to CUDA calloc 4194304 bytes"), "more than free"),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 2097152 bytes"
+            ),
+            "2.0 MiB",
+        ),
+        (MemoryError(), "more than free"),
+        (
+            MemoryError("Unable to allocate 3 GiB for an array"),
+            "3 GiB",
+        ),
+        (OutOfMemory("3 GiB"), "3 GiB"),
+        (RuntimeError("the memory of what I did wrong"), None),
+        (RuntimeError("out of resource: shared memory, Required: 262144, Hardware limit"), None),
+        (UserError("out of memory (3 GiB) on a GPU of which others hold"), None),
+    ],
+)
+def test_errors_that_tell_of_a_lack_of_memory(error: Exception, asked: str | None) -> None:
+    assert asked_for(error) == asked
+
+
+def test_a_sentence_about_a_lack_of_memory_is_not_seen_through() -> None:
+    def answered() -> None:
+        try:
+            raise torch.OutOfMemoryError(CUDA)
+        except torch.OutOfMemoryError:
+            raise ValueError("that was answered") from None
+
+    with pytest.raises(ValueError, match="answered") as raised:
+        answered()
+    assert asked_for(raised.value) is None
+
+
+def on_a_card(
+    monkeypatch: pytest.MonkeyPatch, *, free: float, mine: float, share: float = 1.0
+) -> None:
+    with_gpus(monkeypatch, 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * GIB), TOTAL))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: int(mine * GIB))
+    monkeypatch.setattr(torch._C, "_cuda_getMemoryFraction", lambda _: share)
+
+
+@pytest.mark.parametrize(
+    ("free", "mine", "share", "result"),
+    [
+        (1, 78, 1.0, True),  # alone on a card of 80 GiB
+        (1, 18, 1.0, False),  # somebody holds 60 of them
+        (7, 72, 1.0, True),  # the driver's own, and libraries'
+        (60, 10, 0.125, True),  # its own limit was met, whoever else is there
+        (1, 5, 0.125, False),  # the card is full before its limit is met
+    ],
+)
+def test_it_is_a_result_only_where_nobody_else_holds_the_card(
+    free: float, mine: float, share: float, result: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_card(monkeypatch, free=free, mine=mine, share=share)
+    kind = OutOfMemory if result else UserError
+    assert isinstance(too_large("2 GiB", GPU), kind)
+    with pytest.raises(kind), that_counts(GPU):
+        raise torch.OutOfMemoryError(CUDA)
+
+
+def test_other_errors_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_card(monkeypatch, free=1, mine=5)
+    for error in (ValueError("x"), OutOfMemory("3 GiB"), UserError("y")):
+        with pytest.raises(type(error)) as raised, that_counts(GPU):
+            raise error
+        assert raised.value is error
