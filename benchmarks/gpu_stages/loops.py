@@ -38,6 +38,8 @@ class Ours(Stop):
         volumes: to train on, [N, 1, S, S, S].
     """
 
+    seconds = 0.0
+
     def __init__(
         self, case: Case, generator: Generator, training: Training, micro_batch: int, volumes: Tensor
     ) -> None:

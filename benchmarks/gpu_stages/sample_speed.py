@@ -14,14 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from prdit.diffusion.samplers import schedule
 from prdit.generators.base import Generator
 from prdit.machine.device import device_name
-from prdit.machine.memory import asked_for
 
 from .case import Case, clean, generator_of, peak_gb, product_rate, sampler
 from .kernels import classes, milliseconds
 from .lines import Lines
 from .loops import PLAIN_WAYS, autocast, seconds
 from .predictions import SAMPLING, beside
-from .train_speed import bounded
+from .train_speed import bounded, unless_too_large
 
 SHARE, BEST, RELEASED = 0.55, 1.2, 8.0
 """Of the rate of products at batch 8; times of the best plain loop and of a released-like one."""
@@ -42,11 +41,12 @@ def run(case: Case, lines: Lines) -> None:
         with lines.trying(name):
             generator = drawn_from(case, name, size)
             for batch in batches:
-                told = f"{name}, {case.pick(size, 16 * size)}^3, batch {batch}"
+                told = f"{name}, {size}^3, batch {batch}"
                 if case.left() < case.pick(NEEDED_S, 1.0):
                     lines.skip(told, "no time was left")
                     continue
-                one(case, lines, generator, name, batch, told)
+                with unless_too_large(lines, told):
+                    one(case, lines, generator, name, batch, told)
                 clean(case)
             if number == 0:
                 with lines.trying("table 6"):
@@ -82,15 +82,9 @@ def one(
 ) -> None:
     rate, steps = product_rate(case, torch.bfloat16, 0.5), case.pick(100, 4)
     flop = flop_of(case, generator)
-    try:
-        draw, index = drawing(case, generator, steps), torch.arange(batch, device=case.device)
-        first = seconds(case, lambda: draw(index, 0))
-        spent = median(seconds(case, lambda: draw(index, 0)) for _ in range(3))
-    except Exception as error:  # noqa: BLE001
-        if asked_for(error) is None:
-            raise
-        lines.info(told, f"out of memory: {asked_for(error)}")
-        return
+    draw, index = drawing(case, generator, steps), torch.arange(batch, device=case.device)
+    first = seconds(case, lambda: draw(index, 0))
+    spent = median(seconds(case, lambda: draw(index, 0)) for _ in range(3))
     each = spent / steps / batch
     words = beside(SAMPLING.get((name, batch)), device_name(case.device))
     lines.info(f"{told}: ms a volume and step", f"{1e3 * each:.3g}{words}")
