@@ -43,6 +43,9 @@ schema: .venv/done  ## after a change of prdit/config/
 graph: .venv/done  ## after a change of rules; needs graphviz
 	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg
 
+gpu:  ## what only a real GPU can show, half an hour; benchmarks/README.md
+	env -u PRDIT_CPU python benchmarks/gpu.py
+
 # The file says that the installation came to its end, whatever may have stopped one before.
 .venv/done: requirements.lock
 	rm -rf .venv
@@ -54,4 +57,4 @@ graph: .venv/done  ## after a change of rules; needs graphviz
 clean:  ## results and environment
 	rm -rf .venv .snakemake results/quickstart
 
-.PHONY: quickstart miniature test test-fast test-full test-slurm lint format schema graph clean
+.PHONY: gpu quickstart miniature test test-fast test-full test-slurm lint format schema graph clean

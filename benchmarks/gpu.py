@@ -21,8 +21,10 @@ from gpu_stages.runner import Order, carry_out
 
 def main() -> int:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", nargs="+", metavar="NAME", help="of these only, in this order")
-    parser.add_argument("--minutes", type=float, default=28.0, help="for all of it (28)")
+    parser.add_argument(
+        "--stage", nargs="+", action="extend", metavar="NAME", help="these only, in this order"
+    )
+    parser.add_argument("--minutes", type=float, default=30.0, help="for all of it (30)")
     parser.add_argument("--out", type=Path, default=Path("results/gpu"), metavar="DIR")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument(

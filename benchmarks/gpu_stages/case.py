@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -57,10 +58,11 @@ class Case:
         """Seconds in which something new may begin."""
         return self.deadline - time.monotonic()
 
-    def work(self, name: str) -> Path:
-        """A folder for files that nobody needs afterwards."""
+    def fresh(self, name: str) -> Path:
+        """An empty folder for files that nobody needs afterwards."""
         folder = self.out / "work" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         return folder
 
 
@@ -162,7 +164,7 @@ def product_rate(case: Case, dtype: torch.dtype, warm_s: float = 1.0) -> float:
 
 
 def clean(case: Case) -> None:
-    """Forget compiled code, and give back what is no longer used, so that peaks are of one model."""
+    """Forget compiled code, and give back what is no longer used: peaks are of one model."""
     gc.collect()
     torch._dynamo.reset()
     if case.cuda:

@@ -27,7 +27,8 @@ class Lines:
 
     def add(self, name: str, value: object, bound: str, result: str) -> None:
         line = {"name": name, "value": short(value), "bound": bound, "result": result}
-        print(f"{time.monotonic() - self.began:5.0f} s {result:4} {name}: {line['value']}{f' ({bound})' if bound else ''}", flush=True)
+        told = f"{name}: {line['value']}" + (f" ({bound})" if bound else "")
+        print(f"{time.monotonic() - self.began:5.0f} s {result:4} {told}", flush=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 

@@ -41,7 +41,12 @@ class Ours(Stop):
     seconds = 0.0
 
     def __init__(
-        self, case: Case, generator: Generator, training: Training, micro_batch: int, volumes: Tensor
+        self,
+        case: Case,
+        generator: Generator,
+        training: Training,
+        micro_batch: int,
+        volumes: Tensor,
     ) -> None:
         super().__init__()
         self.generator = generator

@@ -24,7 +24,7 @@ from prdit.recipes import SampleRecipe
 from .case import Case, clean, entry_of, generator_of, off, sampler, smooth
 from .lines import Lines
 from .loops import Ours
-from .sample_speed import drawn_from, drawing
+from .sample_speed import drawing, drawn_from
 from .trainings import lay_out, said, start
 
 MODEL = "PRDiT-4L"
@@ -80,8 +80,10 @@ def halving(case: Case, lines: Lines) -> None:
         total = torch.cuda.get_device_properties(case.device).total_memory
         share = (small + large) / 2 / total
         torch.cuda.set_per_process_memory_fraction(share, case.device)
-        lines.info("limit, GB; 4 volumes take, 8 take", f"{share * total / 1e9:.3g}; "
-                   f"{small / 1e9:.3g}, {large / 1e9:.3g}")
+        lines.info(
+            "limit, GB; 4 volumes take, 8 take",
+            f"{share * total / 1e9:.3g}; {small / 1e9:.3g}, {large / 1e9:.3g}",
+        )
     loop = loop_of(case, 16)
     if not case.cuda:
         refuse(loop, 4)
@@ -142,8 +144,8 @@ def refusing_compiler(most: int) -> Iterator[None]:
 
 def capped(case: Case) -> tuple[Path, dict[str, Any]]:
     """A store, and a training that lacks memory for one volume."""
-    size, gib = case.pick((128, 1.2), (48, 0.05))
-    array = lay_out(case.work("memory"), smooth(8, size))
+    size, gib = case.pick((128, 1.0), (96, 0.3))
+    array = lay_out(case.fresh("memory"), smooth(8, size))
     settings = {"volumes": 64, "batch": 4, "learning_rate": 1e-4, "memory_gib": gib}
     changes = {"depth": 4, "start_from": None, "local": False} if case.cuda else {}
     name = MODEL if case.cuda else "PRDiT-local"
@@ -154,7 +156,7 @@ def capped(case: Case) -> tuple[Path, dict[str, Any]]:
 def nothing_fits(case: Case, lines: Lines) -> None:
     """A limit below what one volume takes is a result: out of memory."""
     array, about = capped(case)
-    folder = case.work("memory/capped")
+    folder = case.fresh("memory/capped")
     status = start(folder, array, **about).wait(150)
     record = folder / "run.json"
     found = json.loads(record.read_text())["status"] if record.exists() else said(folder)
@@ -209,7 +211,7 @@ def foreign(case: Case, lines: Lines) -> None:
         array, about = capped(case)
         training = about["entry"].training.model_copy(update={"memory_gib": None})
         about["entry"] = about["entry"].model_copy(update={"training": training})
-        folder = case.work("memory/foreign")
+        folder = case.fresh("memory/foreign")
         status = start(folder, array, **about).wait(150)
     finally:
         other.kill()

@@ -62,7 +62,7 @@ def noise(case: Case, lines: Lines) -> None:
     for number in (0, 999):
         step = torch.full_like(index, number)
         right = draw(index, step)
-        ways = {"eager": draw, "compiled": quick, "in a graph": in_a_graph(case, quick)}
+        ways = {"eager": draw, "compiled": quick, "in a graph": in_a_graph(quick)}
         for way, call in ways.items():
             if way == "in a graph" and not case.cuda:
                 lines.skip("normal numbers in a graph", "a CPU has none")
@@ -71,9 +71,7 @@ def noise(case: Case, lines: Lines) -> None:
             lines.at_most(f"normal numbers, step {number}: CPU = {way}", worst, NOISE)
 
 
-def in_a_graph(
-    case: Case, call: Callable[[Tensor, Tensor], Tensor]
-) -> Callable[[Tensor, Tensor], Tensor]:
+def in_a_graph(call: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
     """The same, recorded and replayed."""
 
     def recorded(index: Tensor, step: Tensor) -> Tensor:
@@ -200,5 +198,3 @@ def batches(case: Case, lines: Lines) -> None:
         lines.at_most(f"losses, micro-batch {whole} = {part}", worst, 1e-4)
         mine = torch.cat([p.detach().flatten() for p in other.network.parameters()])
         lines.at_most(f"weights, micro-batch {whole} = {part}", off(mine, weights), 1e-3)
-
-

@@ -1,7 +1,8 @@
 """What a time model predicted before any GPU had been measured; to be compared with, not bounds.
 
 From recorded operations, and rates that were assumed: A100 265, Hopper 780 TFLOP/s of large
-products, 1.6, 2.75 and 3.9 TB/s. Expected to be off by 15 %, more where compiled code changed since.
+products, 1.6, 2.75 and 3.9 TB/s. Expected to be off by 15 %, and more where what is compiled has
+changed since.
 """
 
 from __future__ import annotations

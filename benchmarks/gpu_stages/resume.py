@@ -40,8 +40,8 @@ def run(case: Case, lines: Lines) -> None:
 
 def setting(case: Case) -> tuple[Path, dict[str, Any]]:
     """A store, and PRDiT's stage 1 for some hundred steps."""
-    size, steps = case.pick((64, 300), (8, 600))
-    array = lay_out(case.work("resume"), smooth(32, size))
+    size, steps = case.pick((64, 300), (8, 400))
+    array = lay_out(case.fresh("resume"), smooth(32, size))
     training = {"volumes": 8 * steps, "batch": 8, "learning_rate": 1e-3, "ema": 0.99}
     return array, {"entry": entry_of(case, "PRDiT-local", training=training), "size": size}
 
@@ -49,7 +49,7 @@ def setting(case: Case) -> tuple[Path, dict[str, Any]]:
 def kills(case: Case, lines: Lines) -> None:
     array, about = setting(case)
     volumes = about["entry"].training.volumes
-    whole, parts = fresh(case, "whole"), fresh(case, "parts")
+    whole, parts = case.fresh("resume/whole"), case.fresh("resume/parts")
     status = start(whole, array, **about).wait(ATTEMPT_S)
     lines.holds("uninterrupted", status == 0, said(whole) if status else "ends", "ends")
     for name, number, share in KILLS:
@@ -65,12 +65,6 @@ def kills(case: Case, lines: Lines) -> None:
     lines.at_most("weights in parts = in one go", worst, SAME)
     one, other = held_out_loss(whole), held_out_loss(parts)
     lines.at_most("held-out loss in parts = in one go", abs(other / one - 1), SAME)
-
-
-def fresh(case: Case, name: str) -> Path:
-    """An empty folder: what an earlier run left would be gone on from."""
-    number = len(list(case.work("resume").glob(f"{name}-*")))
-    return case.work(f"resume/{name}-{number}")
 
 
 def reached_by(folder: Path) -> int:
@@ -112,8 +106,7 @@ def held_out_loss(folder: Path) -> float:
 
 def torchrun(case: Case, lines: Lines) -> None:
     """A process group of one: every exchange takes place, and changes nothing."""
-    out = case.work("resume") / "exchanged.json"
-    out.unlink(missing_ok=True)
+    out = case.fresh("exchange") / "exchanged.json"
     words = ["torch.distributed.run", "--standalone", "--nproc-per-node=1", "--module"]
     words = [sys.executable, "-m", *words, "gpu_stages.exchange", str(case.device), str(out)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,10 +141,8 @@ def died(status: int, log: Any) -> str:
 
 def end_group(child: subprocess.Popen[bytes]) -> None:
     """End a stage and whatever it left running."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own
-    except (ProcessLookupError, PermissionError):
-        pass
     child.wait()
 
 

@@ -77,9 +77,7 @@ def flop_of(case: Case, generator: Generator) -> float:
     return counter.get_total_flops() - before
 
 
-def one(
-    case: Case, lines: Lines, generator: Generator, name: str, batch: int, told: str
-) -> None:
+def one(case: Case, lines: Lines, generator: Generator, name: str, batch: int, told: str) -> None:
     rate, steps = product_rate(case, torch.bfloat16, 0.5), case.pick(100, 4)
     flop = flop_of(case, generator)
     draw, index = drawing(case, generator, steps), torch.arange(batch, device=case.device)

@@ -6,7 +6,7 @@ On a CPU the nearest thing is asked: that no tensor's value is read, which would
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -55,10 +55,10 @@ def training(case: Case, lines: Lines, name: str, size: int, batch: int) -> None
         lines.holds(f"{name}: a step reads no value (a CPU waits for nothing)", True, "none", "0")
     generator.compile()
     loop.bare(3)
-    with torch._dynamo.config.patch(error_on_recompile=True):
-        with silent(case) if case.cuda else watched():
-            for _ in range(STEPS):
-                step()
+    watching = silent(case) if case.cuda else nullcontext()
+    with torch._dynamo.config.patch(error_on_recompile=True), watching:
+        for _ in range(STEPS):
+            step()
     waits = "nor waited" if case.cuda else "(waits: see above)"
     lines.holds(f"{name}: {STEPS} training steps", True, f"none recompiled {waits}", "none")
     compiled(case, lines, f"{name}, training", step)
@@ -93,11 +93,6 @@ def compiled(case: Case, lines: Lines, what: str, call: Callable[[], object]) ->
 
 
 @contextmanager
-def watched() -> Iterator[None]:
-    yield
-
-
-@contextmanager
 def silent(case: Case) -> Iterator[None]:
     """An error wherever the CPU would wait for the device."""
     if not case.cuda:
@@ -115,9 +110,7 @@ def silent(case: Case) -> Iterator[None]:
 class Reads(TorchDispatchMode):
     """Refuses what reads a tensor's value."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         if name in READS:
             raise RuntimeError(f"{name} reads a value; on a GPU the CPU would wait for it")

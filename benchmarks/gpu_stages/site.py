@@ -41,6 +41,9 @@ def card(case: Case, lines: Lines) -> None:
     about = torch.cuda.get_device_properties(case.device)
     lines.info("memory, GB", about.total_memory / 1e9)
     lines.at_least("compute capability", about.major + about.minor / 10, LEAST_CAPABILITY)
+    if shutil.which("nvidia-smi") is None:
+        lines.skip("driver, power limit", "there is no nvidia-smi")
+        return
     words = ["nvidia-smi", "--query-gpu=driver_version,power.limit", "--format=csv,noheader"]
     with lines.trying("nvidia-smi"):
         said = subprocess.run(words, capture_output=True, text=True, check=True).stdout

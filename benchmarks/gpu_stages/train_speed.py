@@ -80,9 +80,7 @@ def volumes(count: int, size: int) -> Tensor:
     return smooth(4, size).repeat(count // 4 + 1, 1, 1, 1, 1)[:count]
 
 
-def alone(
-    case: Case, lines: Lines, name: str, size: int, micro_batch: int, told: str
-) -> None:
+def alone(case: Case, lines: Lines, name: str, size: int, micro_batch: int, told: str) -> None:
     """Two micro-batches a step, as the package's loop takes them."""
     rate = product_rate(case, torch.bfloat16, 0.5)
     generator = generator_of(case, name, size)
@@ -146,6 +144,8 @@ def beside_plain(case: Case, lines: Lines, name: str, size: int, micro_batch: in
     for way in loops:
         each = median(one[way] for one in taken) / steps / training.batch
         ratios[way] = median(one[way] / one["prdit"] for one in taken)
-        lines.info(f"{name}, {way}: ms a volume, times ours", f"{1e3 * each:.3g}, {ratios[way]:.3g}")
+        lines.info(
+            f"{name}, {way}: ms a volume, times ours", f"{1e3 * each:.3g}, {ratios[way]:.3g}"
+        )
     best = min(value for way, value in ratios.items() if way in PLAIN_WAYS[:3])
     bounded(case, lines, f"{name}: best plain loop takes, times ours", best, RATIO)
