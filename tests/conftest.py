@@ -24,6 +24,7 @@ LONG = (
     "benchmarks",
     "doctor",
     "faults",
+    "gpu_benchmark",
     "interruptions",
     "plan_verb",
     "readme",

@@ -77,13 +77,16 @@ def sampling(case: Case, lines: Lines) -> None:
             drawing(index[:3], seed)
     held = f"4 draws of {STEPS} steps, two seeds, two sizes of batches"
     lines.holds(f"sampling: {held}", True, "no wait, nothing recompiled", "none")
-    compiled(case, lines, "sampling", lambda: drawing(index, 0))
+    if case.cuda:  # a CPU compiles no step
+        compiled(case, lines, "sampling", lambda: drawing(index, 0))
 
 
 def compiled(case: Case, lines: Lines, what: str, call: Callable[[], object]) -> None:
     """That compiled code really runs: a failure to compile is a warning, and eager from then on."""
     stance = torch._dynamo.eval_frame._stance.stance
     lines.holds(f"{what}: no failure to compile", stance == "default", stance, "default")
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    lines.at_least(f"{what}: graphs traced", graphs, 1)
     if not case.cuda:
         lines.skip(f"{what}: time in compiled kernels", "a rehearsal traces and compiles nothing")
         return
