@@ -40,6 +40,13 @@ schema: .venv/done  ## after a change of prdit/config/
 	python -m prdit schema > workflow/schemas/config.schema.json
 	python -m prdit schema --markdown > docs/configuration.md
 
+# PyTorch's own indexes have what PyPI has not; versions there end in the build's name.
+envs:  ## after a change of envs/train.yaml or envs/score.yaml: the same for the other values of torch_build
+	for build in cu126 cu130 cpu; do mkdir -p envs/$$build; for env in train score; do \
+		{ echo "# Made by \`make envs\`: envs/$$env.yaml with PyTorch's build $$build (torch_build in the config)."; \
+		sed "s|^\( *- \)\(torch==.*\)|\1--extra-index-url https://download.pytorch.org/whl/$$build\n\1\2+$$build|" \
+		envs/$$env.yaml; } > envs/$$build/$$env.yaml; done; done
+
 graph: .venv/done  ## after a change of rules; needs graphviz
 	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg
 
@@ -57,4 +64,4 @@ gpu:  ## what only a real GPU can show, half an hour; benchmarks/README.md
 clean:  ## results and environment
 	rm -rf .venv .snakemake results/quickstart
 
-.PHONY: gpu quickstart miniature test test-fast test-full test-slurm lint format schema graph clean
+.PHONY: gpu quickstart miniature test test-fast test-full test-slurm lint format schema envs graph clean

@@ -24,11 +24,12 @@ from prdit.config.file import load_file
 from prdit.diffusion.samplers import schedule
 from prdit.files import write_json
 from prdit.generators.base import Generator, build
+from prdit.machine.device import uses_gpu
 from prdit.machine.memory import peak_gib
 from prdit.machine.rate import matrix_rate, synchronise
 
 NUMBERS = {"size": 32, "batch": 1, "steps": 20, "repeats": 10, "threads": 1}
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = torch.device("cuda", 0) if uses_gpu() else torch.device("cpu")
 CUDA = DEVICE.type == "cuda"
 NAME = torch.cuda.get_device_name() if CUDA else f"CPU ({torch.backends.cpu.get_cpu_capability()})"
 HEAD = """{model} at {size}^3, {steps} steps, batch {batch}, k = 2; {device}, threads {threads}

@@ -26,6 +26,7 @@ from prdit.data.store import FULL, Store
 from prdit.errors import Interrupted
 from prdit.files import write_json
 from prdit.generators.base import Generator, build
+from prdit.machine.device import uses_gpu
 from prdit.machine.memory import peak_gib
 from prdit.machine.processes import Processes
 from prdit.machine.rate import flop_per_volume, matrix_rate, synchronise
@@ -38,7 +39,7 @@ from prdit.training.update import Updates
 WARM_UP, STORED, LONG = 3, 32, 10**9
 """Steps before a measurement; volumes to train on, at least, and in all: reports are rare."""
 NUMBERS = {"size": 32, "batch": 4, "micro_batch": 4, "steps": 10, "repeats": 3, "threads": 1}
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = torch.device("cuda", 0) if uses_gpu() else torch.device("cpu")
 CUDA = DEVICE.type == "cuda"
 NAME = torch.cuda.get_device_name() if CUDA else f"CPU ({torch.backends.cpu.get_cpu_capability()})"
 HEAD = """{model} at {size}^3, batch {batch}; {device}, threads {threads}

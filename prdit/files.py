@@ -85,13 +85,23 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def nearest(folder: Path) -> Path:
+    """The folder, or the first above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether `folder` can be written to, or be made where it is missing."""
+    there = nearest(folder)
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 def check_writable(folder: Path) -> None:
     """Raise UserError unless `folder` can be written to, or be made where it is missing."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+    if not is_writable(folder):
         raise UserError(
-            f"results go to {folder}, but {there} cannot be written to; make it writable or run"
-            " from a copy of the repository elsewhere"
+            f"results go to {folder}, but {nearest(folder)} cannot be written to; make it writable"
+            " or run from a copy of the repository elsewhere"
         )
 
 

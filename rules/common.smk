@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from prdit.config import Folder, ImagingDataCommons, Phantom, Zenodo
 from prdit.config.file import load
 from prdit.digests import PACKAGE, code_digest, files_digest
 from prdit.errors import UserError
-from prdit.files import check_writable
+from prdit.files import check_writable, is_writable
 
 
 def any_of(names):
@@ -29,6 +30,12 @@ try:
     check_writable(Path("results", CONFIG.name))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# What torch compiles for GPUs lies with the results, where all jobs and nodes find it again: its
+# own place is each node's /tmp. Jobs inherit this, or read it here themselves. No job depends on it.
+COMPILED = Path("results", CONFIG.name, ".compile_cache").absolute()
+if is_writable(COMPILED):
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(COMPILED))
 
 
 pathvars:
@@ -57,6 +64,12 @@ def code(step, *generators):
 def recipe(make, *keys):
     """The recipe of a job as JSON: `make` from the config and the wildcards named."""
     return lambda wildcards: make(CONFIG, *(wildcards[k] for k in keys)).model_dump_json()
+
+
+def torch_environment(name):
+    """Conda environment with the build of torch that the config asks for."""
+    build = CONFIG.torch_build
+    return f"../envs/{name}.yaml" if build == "default" else f"../envs/{build}/{name}.yaml"
 
 
 def of_kind(kind):

@@ -11,7 +11,7 @@ rule sample:
     benchmark:
         "<results>/benchmarks/sample/{dataset}/{size}/{model}/{sampler}/seed{seed}/{portion}.tsv"
     conda:
-        "../envs/train.yaml"
+        torch_environment("train")
     resources:
         mem_mb=8000,
         runtime=60,
@@ -38,7 +38,7 @@ rule time:
     benchmark:
         "<results>/benchmarks/time/{dataset}/{size}/{model}/{sampler}.tsv"
     conda:
-        "../envs/train.yaml"
+        torch_environment("train")
     threads: 64
     resources:
         mem_mb=8000,
@@ -68,7 +68,7 @@ rule branches:
     benchmark:
         "<results>/benchmarks/branches/{dataset}.tsv"
     conda:
-        "../envs/train.yaml"
+        torch_environment("train")
     resources:
         mem_mb=8000,
         runtime=60,

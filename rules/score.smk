@@ -10,7 +10,7 @@ rule features_real:
     benchmark:
         "<results>/benchmarks/features_real/{dataset}/{size}.tsv"
     conda:
-        "../envs/score.yaml"
+        torch_environment("score")
     resources:
         mem_mb=8000,
         runtime=60,
@@ -36,7 +36,7 @@ rule features:
     benchmark:
         "<results>/benchmarks/features/{dataset}/{size}/{model}/{sampler}/seed{seed}.tsv"
     conda:
-        "../envs/score.yaml"
+        torch_environment("score")
     resources:
         mem_mb=8000,
         runtime=60,
@@ -62,7 +62,7 @@ rule score:
     benchmark:
         "<results>/benchmarks/score/{dataset}/{size}/{model}/{sampler}/seed{seed}.tsv"
     conda:
-        "../envs/score.yaml"
+        torch_environment("score")
     resources:
         mem_mb=4000,
         runtime=30,
@@ -85,7 +85,7 @@ rule floor:
     benchmark:
         "<results>/benchmarks/floor/{dataset}/{size}.tsv"
     conda:
-        "../envs/score.yaml"
+        torch_environment("score")
     resources:
         mem_mb=4000,
         runtime=30,
@@ -112,7 +112,7 @@ rule critic:
     benchmark:
         "<results>/benchmarks/critic/{dataset}/{size}/seed{seed}/{model}/{sampler}/{rival}/{rival_sampler}/{critic}.tsv"
     conda:
-        "../envs/train.yaml"
+        torch_environment("train")
     resources:
         mem_mb=32000,
         runtime=720,

@@ -15,7 +15,7 @@ rule train:
     wildcard_constraints:
         model=any_of(sorted(set(CONFIG.models) - set(TAKEN))),
     conda:
-        "../envs/train.yaml"
+        torch_environment("train")
     resources:
         mem_mb=32000,
         runtime=2880,
@@ -52,7 +52,7 @@ rule take:
     wildcard_constraints:
         model=any_of(TAKEN),
     conda:
-        "../envs/train.yaml"
+        torch_environment("train")
     resources:
         mem_mb=8000,
         runtime=30,

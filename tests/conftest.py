@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("PRDIT_CPU", "1")  # their numbers are a CPU's, beside a GPU, too
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

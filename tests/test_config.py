@@ -38,6 +38,11 @@ MISTAKES = [
     ("datasetz", {}, "config key 'datasetz' is unknown; did you mean 'datasets'?"),
     ("models.local.dpeth", 3, "config key 'models.local.dpeth' is unknown; did you mean 'depth'?"),
     (
+        "torch_build",
+        "cu128",
+        "config key 'torch_build' is 'cu128': input should be 'default', 'cu126', 'cu130' or 'cpu'",
+    ),
+    (
         "models.local.training.learning_rat",
         1,
         "config key 'models.local.training.learning_rat' is unknown; did you mean 'learning_rate'?",

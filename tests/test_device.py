@@ -61,6 +61,7 @@ def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         "memory_allocated": lambda d: with_index(d) * 0 + 8 * memory.GIB,
         "max_memory_allocated": lambda d: with_index(d) * 0 + 9 * memory.GIB,
         "synchronize": lambda d: with_index(d),
+        "is_bf16_supported": lambda *_: True,
         "_lazy_init": lambda: None,
     }
     for name, answer in answers.items():

@@ -36,7 +36,7 @@ WORKING = {
 }
 NO_GRES = 'case "$*" in *--gpus*) echo "Invalid gres" >&2; exit 1;; esac'
 NO_GPUS = 'case "$*" in *--gres*) echo "Invalid gpus" >&2; exit 1;; esac'
-GPU = "echo 'NVIDIA A100, 570.0'"
+GPU = "echo 'NVIDIA A100, 570.86.15'"
 PROFILE = """
 executor: slurm
 software-deployment-method: conda
@@ -221,29 +221,14 @@ def test_torch_is_too_old(place: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "torch 2.1.0 does not satisfy >=" in place.problem()
 
 
-@pytest.fixture
-def cpu_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "_torch", lambda: ("torch 2 is built without CUDA", 0, ""))
-
-
-@pytest.mark.usefixtures("cpu_torch")
-def test_a_driver_and_a_torch_without_cuda(place: Site) -> None:
+def test_the_configs_build_of_torch_is_compared_with_the_driver(place: Site) -> None:
     place.program("nvidia-smi", GPU)
-    place.profile(PROFILE.replace("software-deployment-method: conda", ""))
-    told = "nvidia-smi tells of NVIDIA A100, 570.0, but torch sees none: torch 2 is built without"
-    assert told in place.problem()
-
-
-@pytest.mark.usefixtures("cpu_torch")
-def test_conda_environments_bring_a_torch_of_their_own(place: Site) -> None:
-    place.program("nvidia-smi", GPU)
-    assert place.line("nvidia-smi tells of").startswith("note ")
-
-
-def test_no_gpu(place: Site) -> None:
-    assert "note     no GPU here (there is no nvidia-smi)" in place.line("no GPU here")
-    place.program("nvidia-smi", "echo 'could not communicate with the driver'; exit 9")
-    assert "note     no GPU here (could not communicate" in place.line("no GPU here")
+    assert "write `torch_build: cu126` into the config" in place.problem()
+    place.config(CONFIG + "torch_build: cu126")
+    assert place.line("the driver suits").startswith("ok ")
+    place.config(CONFIG)
+    place.profile(f"{PROFILE}config: torch_build=cu126")
+    assert place.line("the driver suits").startswith("ok ")
 
 
 def test_the_profile_wants_conda(place: Site) -> None:

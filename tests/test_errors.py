@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import stepping
+import torch
 import yaml
 from pydantic import BaseModel
 
@@ -41,6 +42,8 @@ ROOT = Path(__file__).resolve().parents[1]
         (Interrupted("stopped by SIGTERM at 8 of 16 volumes"), 75, "stopped by SIGTERM at 8 of 16"),
         (OutOfMemory("3 GiB"), 2, "out of memory: 3 GiB"),
         (FileNotFoundError(2, "No such file or directory", "x.npy"), 2, "x.npy: No such file"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, "out of memory (more than free): some"),
+        (MemoryError(), 2, "out of memory (more than free): something else holds it, or this"),
         (KeyboardInterrupt(), 130, "stopped by Ctrl-C"),
     ],
     ids=lambda one: type(one).__name__ if isinstance(one, BaseException) else "",

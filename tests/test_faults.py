@@ -20,6 +20,7 @@ from prdit.errors import Interrupted, UserError
 from prdit.generators import weights
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
+from prdit.training.adopt import SAME, same
 from prdit.training.states import NAME
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -356,3 +357,12 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
         trained(tmp_path / "a", lasting(400_000))
     running.kill()
     running.communicate()
+
+
+def test_adoption_bears_the_rounding_of_the_device() -> None:
+    """In bfloat16, whose sums come in any order, a thousandth says nothing about the code."""
+    logged = {"loss": 1.5, "gradient": 0.2}
+    near, far = ({name: value * by for name, value in logged.items()} for by in (1.0005, 1.03))
+    assert not same(near, logged, SAME["cpu"])
+    assert same(near, logged, SAME["cuda"])
+    assert not same(far, logged, SAME["cuda"])

@@ -57,7 +57,7 @@ def gpu(
 
 
 def test_every_stage_comes_to_its_end_with_few_packages(
-    tmp_path: Path, bare: dict[str, str]
+    runner: ModuleType, tmp_path: Path, bare: dict[str, str]
 ) -> None:
     """And is not run again."""
     out = tmp_path / "out"
@@ -66,7 +66,7 @@ def test_every_stage_comes_to_its_end_with_few_packages(
     done = gpu(*words, out=out, env=bare)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((out / "gpu.json").read_text())
-    names = [stage.name for stage in importlib.import_module("gpu_stages").STAGES]
+    names = [stage.name for stage in stages_of(runner)]
     assert list(found["stages"]) == names
     assert {told["ended"] for told in found["stages"].values()} == {"whole"}
     lines = {name: told["lines"] for name, told in found["stages"].items()}
@@ -145,6 +145,11 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return importlib.import_module("gpu_stages.runner")
+
+
+def stages_of(runner: ModuleType) -> list[Any]:
+    package: Any = importlib.import_module(runner.__package__ or "")
+    return list(package.STAGES)
 
 
 def carried_out(runner: ModuleType, folder: Path, **modules: str) -> tuple[int, dict[str, Any]]:
@@ -275,6 +280,15 @@ def run(case, lines):
 }
 
 
+FAILS_BY = {
+    "a compiler that fails": "no failure to compile: force_eager",
+    "a step that reads a value": "reads a value",
+    "compiled noise that is other noise": "CPU = compiled",
+    "a repeated step that is another sampler": "repeated step",
+    "a lack of memory that is passed on": "OutOfMemoryError",
+}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_package_is_a_line_that_fails(
     runner: ModuleType, tmp_path: Path, fault: str
@@ -282,8 +296,8 @@ def test_a_fault_of_the_package_is_a_line_that_fails(
     status, found = carried_out(runner, tmp_path, broken=FAULTS[fault])
     assert status == 1
     assert found["broken"]["ended"] == "whole"
-    assert "FAIL" in [line["result"] for line in found["broken"]["lines"]]
-    print(fault, [line for line in found["broken"]["lines"] if line["result"]=="FAIL"])
+    failed = [line for line in found["broken"]["lines"] if line["result"] == "FAIL"]
+    assert any(FAILS_BY[fault] in f"{line['name']}: {line['value']}" for line in failed), failed
 
 
 @pytest.mark.usefixtures("runner")

@@ -26,7 +26,7 @@ from prdit.data.volume import read_note
 from prdit.diffusion.noise import key_on, normal, normal_at
 from prdit.diffusion.samplers import BY_NAME
 from prdit.errors import OutOfMemory, UserError
-from prdit.generators.draw import Source, run
+from prdit.generators.draw import Source, run, same
 from prdit.generators.drawing import Ahead, Drawing, Repeated
 from prdit.generators.prdit import AnyPRDiT, PRDiTGenerator
 from prdit.generators.prdit_refined import RefinedGenerator
@@ -391,3 +391,18 @@ def test_compiled_noise_is_the_noise() -> None:
         plain = normal(seed, "x", index, (1, 8, 8, 8), step=step)
         words = key_on(index.device, seed, "x")
         assert torch.allclose(made(words, index, (1, 8, 8, 8), step), plain, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("device", "error_hu", "alike"),
+    [("cpu", 1, True), ("cpu", 2, False), ("cuda", 8, True), ("cuda", 30, False)],
+)
+def test_volumes_are_alike_within_the_rounding_of_the_device(
+    device: str, error_hu: int, alike: bool
+) -> None:
+    recipe = SampleRecipe(sampler=SAMPLER, seed=0, first=0, count=1)
+    source = Source(recipe, Path("weights"), torch.device(device), 1)
+    source.loaded = (lambda *_: torch.empty(0), {"window": [-1000.0, 400.0]})
+    before = np.zeros((4, 4, 4), int)
+    assert same(before, before + error_hu, source) == alike
+    assert not same(before, np.zeros((8, 8, 8), int), source)

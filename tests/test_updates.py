@@ -32,6 +32,7 @@ from prdit.training.loop import train
 from prdit.training.state import State
 from prdit.training.states import States
 from prdit.training.update import Updates
+from prdit.training.validation import validate
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINING = Training(volumes=40, batch=4, learning_rate=0.05, ema=0.5)
@@ -247,6 +248,65 @@ def test_a_model_that_is_too_large_is_a_result(tmp_path: Path) -> None:
         weights.load(tmp_path / "a" / "weights.safetensors")
 
 
+def test_a_lack_of_memory_beside_the_model_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gathering a batch, say, before any state is saved: an error, and no row of a table."""
+
+    def short(*_: object, **__: object) -> None:
+        torch.empty(2**60)
+
+    monkeypatch.setattr("prdit.training.attempt.train", short)
+    with pytest.raises(RuntimeError, match="allocate"):
+        trained(tmp_path)
+    assert not (tmp_path / "run.json").exists()
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_matrix_products_are_not_counted_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting runs nothing compiled, so that a model may fit that could not be counted."""
+
+    def short(*_: object) -> None:
+        torch.empty(2**60)
+
+    monkeypatch.setattr("prdit.training.attempt.flop_per_volume", short)
+    trained(tmp_path)
+    assert json.loads((tmp_path / "run.json").read_text())["status"] == "ok"
+    assert {entry["utilisation"] for entry in history(tmp_path)} == {None}
+
+
+class HeldOut:
+    """Five volumes, of the values 0 to 4."""
+
+    device = ALONE.device
+
+    def __len__(self) -> int:
+        return 5
+
+    def __call__(self, chosen: Tensor, upcoming: Tensor | None = None) -> Tensor:
+        return chosen.float().reshape(-1, 1, 1, 1, 1).expand(-1, 1, 2, 2, 2)
+
+
+def test_a_validation_that_does_not_fit_is_split_further() -> None:
+    class Careful(Cubes):
+        def validation(self, x0: Tensor, index: Tensor) -> dict[str, Tensor]:
+            sizes.append(len(x0))
+            if len(x0) > most:
+                torch.empty(2**60)
+            return {"loss": x0.mean()}
+
+    sizes: list[int] = []
+    most = 2
+    found = validate(Careful(), HeldOut(), Updates(ALONE, TRAINING, 16))
+    assert found == {"validation_loss": pytest.approx(2.0)}
+    assert sizes == [5, 5, 4, 2, 2, 1]  # asked for 16, 8, 4 at a time, then 2
+    most = 0
+    with pytest.raises(RuntimeError, match="allocate"):
+        validate(Careful(), HeldOut(), Updates(ALONE, TRAINING, 16))
+
+
 def test_a_lack_of_memory_in_a_training_that_works_is_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,8 +478,13 @@ def test_compiled_blocks_compute_the_same() -> None:
 # --- The feed -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("chunk", [1, 2**28])
 @pytest.mark.parametrize("resident", [True, False])
-def test_volumes_come_as_they_are_stored(resident: bool, tmp_path: Path) -> None:
+def test_volumes_come_as_they_are_stored(
+    resident: bool, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they go to the device in chunks of one."""
+    monkeypatch.setattr("prdit.training.feed.CHUNK", chunk)
     opened = open_store(store(tmp_path))
     feed = Feed(opened, "train", ALONE.device, resident=resident)
     found = feed(torch.tensor([1, 0, 1]))

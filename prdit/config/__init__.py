@@ -1,7 +1,7 @@
 """The config, typed: the one source of its defaults, checks and JSON schema.
 
 Machine settings (partitions, GPUs, threads, batch per device) are no part of it, but for
-`local_downloads`; they live in Snakemake profiles.
+`local_downloads` and `torch_build`; they live in Snakemake profiles.
 """
 
 from __future__ import annotations
@@ -130,6 +130,11 @@ class Config(Entry):
     )
     local_downloads: bool = Field(
         False, description="Download where Snakemake runs: for nodes without the internet."
+    )
+    torch_build: Literal["default", "cu126", "cu130", "cpu"] = Field(
+        "default",
+        description="Build of torch in conda environments: `default`, PyPI's for CUDA 13.0, needs"
+        " NVIDIA driver 580 or newer; `cu126` (CUDA 12.6) needs 525; `cpu` uses no GPU.",
     )
     datasets: dict[Name, Dataset] = Field(min_length=1)
     models: dict[Name, Model] = Field(default={})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from prdit.config import Config
-from prdit.doctor import cluster, data, site
+from prdit.doctor import cluster, data, gpu, site
 from prdit.doctor.line import Line, note, ok, problem
 from prdit.doctor.profile import Profile, read_profile
 from prdit.errors import UserError
@@ -48,6 +48,7 @@ def look(configs: Sequence[Path], name: str | None) -> Iterator[Line]:
         yield ok(f"Snakemake's dry run lists {len(jobs):,} jobs")
     except UserError as error:
         yield problem(str(error))
+    yield from gpu.look(profile.conda, config.torch_build if config else "default")
     if profile.slurm:
         yield from cluster.look(profile, jobs or [])
     elif not name:

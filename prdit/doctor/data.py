@@ -18,7 +18,7 @@ from prdit.data.sources.zenodo import TOKEN
 from prdit.doctor.line import Line, note, ok, problem
 from prdit.doctor.profile import Profile
 from prdit.errors import UserError
-from prdit.files import check_writable, sha256
+from prdit.files import check_writable, nearest, sha256
 from prdit.plan.dry_run import SOURCES, Job
 
 TIMEOUT_S = 5
@@ -81,11 +81,6 @@ def disks(config: Config, jobs: Sequence[Job]) -> Iterator[Line]:
             yield problem(f"{told}: make room, or move `raw` of the config or the repository")
         else:
             yield ok(f"{told} (a quota may allow less)")
-
-
-def nearest(folder: Path) -> Path:
-    """The folder, or the first above it that exists."""
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def needed_bytes(config: Config, jobs: Sequence[Job]) -> dict[Path, float]:

@@ -1,4 +1,4 @@
-"""This machine: Python, packages, GPU, conda."""
+"""This machine: Python, packages, conda."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ def look(profile: Profile) -> Iterator[Line]:
     torch = package("torch")
     # With conda, the rules that need torch bring their own.
     yield note(torch.sentence) if profile.conda and torch.verdict != "ok" else torch
-    yield gpu(profile.conda)
     yield conda(profile.conda)
 
 
@@ -57,33 +56,6 @@ def package(name: str) -> Line:
     if not wanted.contains(version, prereleases=True):
         return problem(f"{name} {version} does not satisfy {wanted}: {install}")
     return ok(f"{name} {version}")
-
-
-def gpu(conda: bool) -> Line:
-    """Whether there is a GPU with a driver, and whether torch sees it."""
-    answer = ask("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
-    built, count, error = _torch()
-    if answer.failed or not answer.text.strip():
-        # A login node may well have nvidia-smi and no GPU.
-        return note(f"no GPU here ({answer.error}), as on a login node; {built}")
-    gpus = "; ".join(answer.text.strip().splitlines())
-    if count:
-        return ok(f"torch sees {count} of: {gpus}")
-    told = f"nvidia-smi tells of {gpus}, but torch sees none: {error or built}"
-    if conda:
-        return note(f"{told}; rules run in conda environments, which bring a torch of their own")
-    return problem(f"{told}; install a torch for this driver, as https://pytorch.org tells")
-
-
-def _torch() -> tuple[str, int, str]:
-    """What torch was built for, the number of GPUs it sees, and why it cannot be imported."""
-    try:
-        import torch
-    except (ImportError, OSError) as error:  # OSError: a library that it needs
-        return "torch cannot be imported", 0, f"torch cannot be imported ({error})"
-    cuda = torch.version.cuda
-    built = f"torch {torch.__version__} is built {f'for CUDA {cuda}' if cuda else 'without CUDA'}"
-    return built, torch.cuda.device_count() if cuda else 0, ""
 
 
 def conda(used: bool) -> Line:

@@ -142,10 +142,14 @@ class Repeated:
         self.draws_noise = any(step.of_noise for step in self.plan.steps)
         self.normal = normal_at
         if drawing.device.type == "cuda":
-            compile_blocks(self.network)
-            self.normal = compiled(normal_at)
+            self.compile()
         self.recorded: tuple[int, Callable[[], None]] | None = None
         """For how many volumes, and what takes a step."""
+
+    def compile(self) -> None:
+        """Compile the blocks of the network, and the noise."""
+        compile_blocks(self.network)
+        self.normal = compiled(normal_at)
 
     def __call__(self, start: Tensor, index: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """State at the end and last prediction, for start noise [B, 1, S, S, S]."""

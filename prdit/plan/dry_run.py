@@ -61,6 +61,8 @@ def jobs(configs: Sequence[Path], profile: str = "none") -> list[Job]:
     words = ["-n", "--nocolor", "--rerun-incomplete"]
     words += ["--profile", profile, "--workflow-profile", "none"]
     words += ["--cores", "1000"]  # else threads are cut down to one
+    # As in the shipped profiles: a dry run without conda would take its environments for changed.
+    words += ["--rerun-triggers", "mtime", "code", "input", "params"]
     words += ["--configfile", *map(str, configs)]
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *words],

@@ -42,10 +42,16 @@ def run(
         "trainings": {"/".join(path.parts[-4:-1]): read_json(path, "status") for path in records},
         "machine": {"python": platform.python_version(), "platform": platform.platform()},
         "packages": dict(sorted((one.name, one.version) for one in distributions())),
-        "environments": {path.stem: path.read_text() for path in sorted(Path("envs").glob("*"))},
+        "environments": environments(Path("envs")),
         "jobs": jobs(Path("results", recipe.config["name"])),
     }
     write_json(made, found)
+
+
+def environments(folder: Path) -> dict[str, str]:
+    """The files of conda environments; those with another build of torch as `cu126/train`."""
+    files = sorted(folder.rglob("*.yaml"))
+    return {path.relative_to(folder).with_suffix("").as_posix(): path.read_text() for path in files}
 
 
 def commit() -> dict[str, Any] | None:
