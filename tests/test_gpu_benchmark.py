@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py` rehearsed on a CPU, as on a machine with few wheels; and when a stage fails."""
+"""`benchmarks/gpu.py` rehearsed on a CPU with few packages; and what becomes of a failure."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def halving(case: Case, lines: Lines) -> None:
     if not case.cuda:
         refuse(loop, 4)
     found = loop.bare(2)
-    lines.at_most(f"volumes at a time, of 16{made_up(case)}", loop.updates.micro_batch, 4)
+    lines.at_most(f"volumes at a time, of 16{made_up(case)}", loop.updates.micro_batch, 8)
     worst = max(abs(a - b) / b for a, b in zip(found, right, strict=True))
     lines.at_most("losses with less memory = with all of it", worst, SAME_LOSS)
 

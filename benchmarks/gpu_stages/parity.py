@@ -171,7 +171,7 @@ def trained(
 
 def training(case: Case, lines: Lines) -> None:
     steps, cpu = case.pick(10, 4), torch.device("cpu")
-    plain = {"batch": 8, "micro_batch": 4, "steps": steps}
+    plain = {"batch": 4, "micro_batch": 2, "steps": steps}
     right, _ = trained(case, cpu, precision="float32", quick=False, **plain)
     for precision, quick, bound in (
         ("float32", False, 1e-4),

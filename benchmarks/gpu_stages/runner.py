@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CODE = ("prdit/**/*.py", "benchmarks/gpu.py", "benchmarks/gpu_stages/*.py", "config/*.yaml")
 """Whose change makes earlier findings those of other code."""
+TAKES_VECTORS = "parity"
 ASK_CARD = """
 import torch
 cuda = torch.cuda.is_available()
@@ -30,7 +31,7 @@ name = torch.cuda.get_device_name(0) if cuda else ""
 print(name, torch.__version__, torch.version.cuda, sep="|")
 """
 Found = dict[str, Any]
-"""By stage: key, seconds, ended ("whole", "more", or why not), lines."""
+"""about: card, code, golden; stages, by name: key, seconds, ended ("whole", "more", or why), lines."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,9 @@ def carry_out(order: Order) -> int:
     end = time.monotonic() + 60 * order.minutes
     order.out.mkdir(parents=True, exist_ok=True)
     about = {"card": card(order), "code": code(), "golden": str(order.golden or "")}
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-    found = kept(order.out / "gpu.json")
-    found |= {"about": about, "key": key}
+    found = kept(order.out / "gpu.json") | {"about": about}
     for stage in order.stages:
+        key = key_of(stage.name, about)
         before = found["stages"].get(stage.name, {})
         if before.get("key") == key and before["ended"] == "whole" and not order.again:
             print(f"{stage.name}: is there already ({order.out / 'gpu.json'})", flush=True)
@@ -76,6 +76,12 @@ def carry_out(order: Order) -> int:
             found["stages"][stage.name]["lines"] = [line]
         write(order.out, found)
     return conclusion(order, found)
+
+
+def key_of(stage: str, about: dict[str, str]) -> str:
+    """Of what a stage's findings are."""
+    its = about if stage == TAKES_VECTORS else {**about, "golden": ""}
+    return hashlib.sha256(json.dumps(its, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def refused(stage: Stage, order: Order, left_s: float) -> str | None:
@@ -125,6 +131,7 @@ def surroundings(order: Order) -> dict[str, str]:
     env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     env.setdefault("TORCHINDUCTOR_CACHE_DIR", str((order.out / "work" / "compiled").resolve()))
     env.pop("PRDIT_CPU", None)
+    env.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one card, for what a stage starts, too
     if order.device == "cpu":
         env |= {"PRDIT_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
     return env
@@ -194,7 +201,7 @@ def table(found: Found) -> str:
     """All lines as a Markdown table; findings of other code or another card are marked."""
     rows = ["| stage | check | value | bound | |", "| --- | --- | --- | --- | --- |"]
     for name, told in found["stages"].items():
-        old = "" if told["key"] == found["key"] else " (of other code, or another card)"
+        old = "" if current(name, found) else " (of other code, or another card)"
         for line in told["lines"]:
             cells = [name + old, line["name"], line["value"], line["bound"], line["result"]]
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -210,8 +217,13 @@ def tally(found: Found) -> str:
 
 def lines_of(found: Found) -> list[Line]:
     """All lines of the present code and card."""
-    current = [told for told in found["stages"].values() if told["key"] == found["key"]]
-    return [line for told in current for line in told["lines"]]
+    names = [name for name in found["stages"] if current(name, found)]
+    return [line for name in names for line in found["stages"][name]["lines"]]
+
+
+def current(stage: str, found: Found) -> bool:
+    """Whether a stage's findings are of the present code and card."""
+    return found["stages"][stage]["key"] == key_of(stage, found["about"])
 
 
 def conclusion(order: Order, found: Found) -> int:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from torch.profiler import ProfilerActivity, profile
 
 from prdit.machine.device import device_name
 from prdit.machine.rate import synchronise
 
 from .case import Case, product_rate
+from .kernels import milliseconds
 from .lines import Lines
 
 LEAST_CAPABILITY = 8.0
@@ -70,12 +70,8 @@ def attention(case: Case, lines: Lines) -> None:
         scaled_dot_product_attention(q, k, v).sum().backward()
 
     call()
-    kinds = [ProfilerActivity.CUDA] if case.cuda else [ProfilerActivity.CPU]
-    with profile(activities=kinds) as seen:
-        call()
-        synchronise(case.device)
     signs = ("flash", "cudnn", "fmha", "efficient")
-    names = [e.key for e in seen.key_averages() if any(s in e.key.lower() for s in signs)]
+    names = [n for n in milliseconds(case, call) if any(sign in n.lower() for sign in signs)]
     lines.holds("fused attention", bool(names), "; ".join(n[:60] for n in names[:3]), "found")
     batch, heads, tokens, width = shape
     flop = 4 * batch * heads * tokens**2 * width

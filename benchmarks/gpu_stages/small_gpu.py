@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 
 from .case import ROOT, Case
@@ -29,14 +31,19 @@ def run(case: Case, lines: Lines) -> bool:
         value = f"status {done.returncode} (a dry run: a CPU would take days)"
         lines.holds(f"{CONFIG} can be planned", done.returncode == 0, value, "status 0")
         return False
-    child = subprocess.Popen([*words, "--resources", "gpu=1"], cwd=ROOT, stdout=sys.stderr)
+    words += ["--nolock", "--resources", "gpu=1"]
+    child = subprocess.Popen(words, cwd=ROOT, stdout=sys.stderr, start_new_session=True)
     try:
         status = child.wait(max(1.0, case.left() - SAVING_S))
     except subprocess.TimeoutExpired:
-        child.send_signal(signal.SIGTERM)
-        child.wait()
+        os.killpg(child.pid, signal.SIGINT)  # its jobs, too: a training saves, and ends
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(SAVING_S)
         lines.info(CONFIG, "has not come to its end; the same command goes on")
         return True
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
     tables = sorted((ROOT / "results" / "small-gpu" / "tables").glob("*"))
     names = ", ".join(path.name for path in tables)
     lines.holds(CONFIG, status == 0, f"status {status}; {names}"[:240], "status 0")

@@ -46,10 +46,8 @@ REHEARSED = (0, 1, 2, 6)
 
 
 def run(case: Case, lines: Lines) -> None:
-    for number, shape in enumerate(MODELS):
-        if not case.cuda and number not in REHEARSED:
-            continue
-        name, size, micro_batch = case.pick(shape, (shape[0], shape[1] // 16, 2))
+    shapes = case.pick(MODELS, [(MODELS[n][0], MODELS[n][1] // 16, 2) for n in REHEARSED])
+    for number, (name, size, micro_batch) in enumerate(shapes):
         told = f"{name}, {size}^3, micro-batch {micro_batch}"
         if case.left() < case.pick(NEEDED_S, 1.0):
             lines.skip(told, "no time was left")
