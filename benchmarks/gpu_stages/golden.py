@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,13 +39,13 @@ def run(case: Case, lines: Lines) -> None:
                 check(case, lines, path)
 
 
-def opened(path: Path) -> object:
+def opened(path: Path) -> Any:
     from recorded import Recorded  # of the tests, which know how the files are written
 
     return Recorded(path)
 
 
-def network_of(case: Case, file: object, state: dict[str, Tensor]) -> PRDiT | None:
+def network_of(case: Case, file: Any, state: dict[str, Tensor]) -> PRDiT | None:
     """The network of a file with these weights; None if no setting of the package makes it."""
     if file.number("cfg_mlp", 4.0) != 4:
         return None

@@ -31,7 +31,7 @@ name = torch.cuda.get_device_name(0) if cuda else ""
 print(name, torch.__version__, torch.version.cuda, sep="|")
 """
 Found = dict[str, Any]
-"""about: card, code, golden; stages, by name: key, seconds, ended ("whole", "more", or why), lines."""
+"""about: card, code, golden; stages, by name: key, seconds, ended (whole, more, or why), lines."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sysconfig
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -97,7 +98,7 @@ def speeds(case: Case, lines: Lines) -> None:
     lines.info("launch of one small kernel, us", 1e6 * seconds(case, lambda: tiny.add_(1), 200))
 
 
-def seconds(case: Case, call: object, repeats: int = 20) -> float:
+def seconds(case: Case, call: Callable[[], object], repeats: int = 20) -> float:
     """Of one call, in a row of them."""
     for _ in range(3):
         call()
