@@ -39,8 +39,7 @@ NOISE = 5e-6
 def run(case: Case, lines: Lines) -> None:
     checks = (noise, forward, gradients, training, batches)
     for check in (*checks, parity_sampler.run, golden.run):
-        name = check.__module__.rpartition("_")[2] if check.__name__ == "run" else check.__name__
-        with lines.trying(name):
+        with lines.trying(f"{check.__module__}.{check.__name__}"):
             check(case, lines)
         clean(case)
 
