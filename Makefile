@@ -1,6 +1,9 @@
 # The two commands of the README, and what they need.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Environment of gpu-dry, 5 GB: torch as it is built for CUDA.
+GPU_DRY ?= .venv-gpu-dry
+FAST := $(addprefix tests/gpu_dry/test_,device.py fast.py noise.py)
 # Numbers and times here are of a CPU, on machines with a GPU, too.
 export PRDIT_CPU := 1
 
@@ -20,6 +23,18 @@ miniature: .venv/done  ## every table in miniature
 test-full: miniature  ## whatever `make test` leaves out
 	pytest -n 2 --dist worksteal -m slow
 	pytest -m slurm
+
+gpu-dry: gpu-dry-80 gpu-dry-90 gpu-dry-100  ## what GPUs would do, without one (docs/gpu.md); -j2 takes two cores
+	$(if $(RECORD),$(PYTHON) tests/gpu_dry/table.py)
+
+gpu-dry-fast: $(GPU_DRY)/done  ## of it, what CI runs: a training step and a sampling step
+	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) 80 $(FAST)
+
+gpu-dry-80 gpu-dry-90: gpu-dry-%: $(GPU_DRY)/done  ## all networks of all configs; RECORD=1 writes its bounds anew
+	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) $* tests/gpu_dry --durations=0 $(if $(RECORD),--record)
+
+gpu-dry-100: $(GPU_DRY)/done
+	$(PYTHON) tests/gpu_dry/launch.py $(GPU_DRY) 100 $(FAST) $(if $(RECORD),--record)
 
 test-slurm: quickstart  ## on a real scheduler of one node, which is installed (as root, on Debian)
 	pytest -m slurm -s
@@ -61,7 +76,17 @@ gpu:  ## what only a real GPU can show, half an hour; benchmarks/README.md
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	touch .venv/done
 
-clean:  ## results and environment
-	rm -rf .venv .snakemake results/quickstart
+# Made anew only if the requirements are others, not for a later date of theirs; `--clear` empties an
+# environment that was there, and a folder that is none is left alone.
+$(GPU_DRY)/done: tests/gpu_dry/requirements.txt
+	@test ! -e $(GPU_DRY) -o -f $(GPU_DRY)/pyvenv.cfg || \
+	  { echo "GPU_DRY=$(GPU_DRY) is there and no Python environment; name another folder"; exit 2; }
+	cmp -s $< $@ || { $(PYTHON) -m venv --clear $(GPU_DRY) \
+	  && $(GPU_DRY)/bin/pip install --quiet --disable-pip-version-check -r $< && cp $< $@; }
+	touch $@
 
-.PHONY: gpu quickstart miniature test test-fast test-full test-slurm lint format schema envs graph clean
+clean:  ## results and environment
+	rm -rf .venv .venv-gpu-dry .snakemake results/quickstart
+
+.PHONY: gpu quickstart miniature test test-fast test-full test-slurm gpu-dry gpu-dry-fast gpu-dry-80 gpu-dry-90 \
+  gpu-dry-100 lint format schema envs graph clean
