@@ -228,6 +228,15 @@ def run(case, lines):
 
 
 FAULTS = {
+    "a compiler that fails in a training": """
+from gpu_stages import parity
+from prdit.machine import compiled
+def backend(module, inputs):
+    raise RuntimeError('no such instruction')
+def run(case, lines):
+    compiled.BACKEND = backend
+    parity.training(case, lines)
+""",
     "a compiler that fails": """
 from gpu_stages import silence
 from prdit.machine import compiled
@@ -281,7 +290,8 @@ def run(case, lines):
 
 
 FAILS_BY = {
-    "a compiler that fails": "no failure to compile: force_eager",
+    "a compiler that fails in a training": "compiled to the end",
+    "a compiler that fails": "no failure to compile: eager",
     "a step that reads a value": "reads a value",
     "compiled noise that is other noise": "CPU = compiled",
     "a repeated step that is another sampler": "repeated step",

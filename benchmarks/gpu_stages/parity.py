@@ -20,7 +20,7 @@ from prdit.generators.base import Generator
 from prdit.machine.compiled import compiled
 
 from . import golden, parity_sampler
-from .case import Case, clean, generator_of, off, smooth
+from .case import Case, clean, gave_up, generator_of, off, smooth
 from .lines import Lines
 from .loops import Ours
 
@@ -42,6 +42,7 @@ def run(case: Case, lines: Lines) -> None:
         with lines.trying(f"{check.__module__}.{check.__name__}"):
             check(case, lines)
         clean(case)
+    lines.holds("no failure to compile", not gave_up(), "eager" if gave_up() else "none", "none")
 
 
 def noise(case: Case, lines: Lines) -> None:

@@ -65,6 +65,9 @@ def kills(case: Case, lines: Lines) -> None:
     lines.at_most("weights in parts = in one go", off(other, one), SAME)
     one, other = held_out_loss(whole), held_out_loss(parts)
     lines.at_most("held-out loss in parts = in one go", abs(other / one - 1), SAME)
+    logs = [(folder / "log").read_text() for folder in (whole, parts)]
+    eager = any("compiling for the GPU failed" in log for log in logs)
+    lines.holds("no failure to compile", not eager, "eager" if eager else "none", "none")
 
 
 def reached_by(folder: Path) -> int:

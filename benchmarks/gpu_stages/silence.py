@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prdit.training.loop import Tally
 
-from .case import Case, clean, entry_of, generator_of, sampler, smooth
+from .case import Case, clean, entry_of, gave_up, generator_of, sampler, smooth
 from .kernels import classes, compiled_share, milliseconds
 from .lines import Lines
 from .loops import Ours
@@ -83,8 +83,8 @@ def sampling(case: Case, lines: Lines) -> None:
 
 def compiled(case: Case, lines: Lines, what: str, call: Callable[[], object]) -> None:
     """That compiled code really runs: a failure to compile is a warning, and eager from then on."""
-    stance = torch._dynamo.eval_frame._stance.stance
-    lines.holds(f"{what}: no failure to compile", stance == "default", stance, "default")
+    value = "eager" if gave_up() else "none"
+    lines.holds(f"{what}: no failure to compile", not gave_up(), value, "none")
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     lines.at_least(f"{what}: graphs traced", graphs, 1)
     if not case.cuda:
