@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -88,7 +89,9 @@ def test_a_gpu_that_was_given_and_cannot_be_seen_is_told(monkeypatch: pytest.Mon
     assert chosen_device() == torch.device("cpu")
 
 
-@pytest.mark.parametrize(("asked", "kind"), [("1", "cpu"), ("0", "cuda"), ("", "cuda")])
+@pytest.mark.parametrize(
+    ("asked", "kind"), [("1", "cpu"), ("0", "cuda"), ("False", "cuda"), ("", "cuda")]
+)
 def test_who_asks_for_the_cpu_gets_it_beside_a_gpu(
     asked: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +122,7 @@ def calls(device: torch.device, folder: Path) -> dict[str, Callable[[], Any]]:
         "free_bytes": lambda: memory.free_bytes(device),
         "held_by_others": lambda: memory.held_by_others(device),
         "key_on": lambda: key_on(device, 0, "x"),
+        "lift_limit": lambda: memory.lift_limit(device),
         "limit": lambda: memory.limit(0.5, device),
         "matrix_rate": lambda: rate.matrix_rate(device, torch.bfloat16),
         "peak_gib": lambda: memory.peak_gib(device),
@@ -211,6 +215,18 @@ def test_jobs_beside_each_other_get_a_gpu_each(tmp_path: Path) -> None:
         for process, _ in jobs:
             process.kill()
             process.communicate()
+
+
+def test_a_folder_of_locks_that_somebody_else_made_is_not_written_to(tmp_path: Path) -> None:
+    """Its links could lead to files of this user."""
+    user = os.getuid()
+    theirs = tmp_path / f"prdit-gpus-{user}"
+    theirs.mkdir()
+    if user != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(theirs, 1, -1)
+    assert first_free(["a"]) == 0
+    assert not list(theirs.iterdir())
 
 
 def test_a_second_job_where_all_are_taken_shares_the_first(

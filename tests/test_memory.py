@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from test_device import TOTAL, with_gpus
 
+from prdit.config import Training
 from prdit.errors import OutOfMemory, UserError
 from prdit.machine.memory import GIB, asked_for, that_counts, too_large
+from prdit.machine.processes import Processes
+from prdit.training.state import State
+from prdit.training.states import States
+from prdit.training.update import Updates
 
 GPU = torch.device("cuda", 0)
 CUDA = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.15 GiB"
@@ -117,3 +125,67 @@ def test_other_errors_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(type(error)) as raised, that_counts(GPU):
             raise error
         assert raised.value is error
+
+
+class Votes(Processes):
+    """Two processes, of which the other says what `other` gives."""
+
+    other = (False, False)
+
+    def any(self, *asked: bool) -> list[bool]:
+        return [mine or its for mine, its in zip(asked, self.other, strict=True)]
+
+
+def raising(error: Exception) -> Any:
+    def compute() -> None:
+        raise error
+
+    return compute
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "kind", "said"),
+    [
+        (None, (True, False), OutOfMemory, "another process"),
+        (None, (False, True), UserError, "another process"),
+        (OutOfMemory("3 GiB"), (False, False), OutOfMemory, "3 GiB"),
+        (OutOfMemory("3 GiB"), (False, True), UserError, "another process"),
+        (UserError("others hold it"), (True, False), UserError, "others hold it"),
+    ],
+)
+def test_processes_go_on_together_or_not_at_all(
+    mine: Exception | None, other: tuple[bool, bool], kind: type[Exception], said: str
+) -> None:
+    """It is a result only if no process has another reason; none waits for one that left."""
+    two = Votes(torch.device("cpu"), count=2)
+    object.__setattr__(two, "other", other)
+    with pytest.raises(kind, match=said):
+        two.together(raising(mine) if mine else lambda: 1)
+    object.__setattr__(two, "other", (False, False))
+    assert two.together(lambda: 1) == 1
+
+
+def test_a_state_that_memory_does_not_suffice_for_is_not_said_not_to_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its owner would move it away."""
+
+    def restore(*_: object) -> None:
+        raise torch.OutOfMemoryError(CUDA)
+
+    monkeypatch.setattr(State, "restore", restore)
+    states = States(tmp_path, {"x": 1}, lambda _: None)
+    with pytest.raises(torch.OutOfMemoryError):
+        states.restore(State.__new__(State), {})
+
+
+def test_moments_that_do_not_fit_are_a_result() -> None:
+    class Short(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            torch.empty(2**60)
+
+    weight = torch.nn.Parameter(torch.ones(()))
+    updates = Updates(Processes(torch.device("cpu")), Training(volumes=4, batch=4), 4)
+    updates.batch(torch.zeros(4, 1, 2, 2, 2), torch.arange(4), 4)
+    with pytest.raises(OutOfMemory):
+        updates(Short([weight], lr=0.1), lambda *_: {"loss": weight * 2})

@@ -26,7 +26,7 @@ def uses_gpu() -> bool:
     Raises:
         UserError: a job was given GPUs and torch sees none: a CPU would take days for nothing.
     """
-    if os.environ.get(CPU, "") not in ("", "0"):
+    if os.environ.get(CPU, "").lower() not in ("", "0", "false", "no"):
         return False
     if torch.cuda.is_available():
         return True
@@ -79,7 +79,9 @@ def first_free(ids: Sequence[str]) -> int | None:
     for place, name in enumerate(ids):
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            lock = (folder / f"{name}.lock").open("w")
+            if folder.lstat().st_uid != os.getuid():
+                return place  # somebody else made it, whose links are not followed
+            lock = (folder / f"{name}.lock").open("a")
         except OSError:
             return place  # nowhere to write: as good as alone
         try:

@@ -117,6 +117,16 @@ def limit(gib: float | None, device: torch.device) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (taken + int(gib * GIB), ceiling))
 
 
+def lift_limit(device: torch.device) -> None:
+    """Undo `limit` on a CPU, for what has to be written once a model was too large.
+
+    Libraries that cannot bear a lack of memory would end the process.
+    """
+    if device.type != "cuda":
+        ceiling = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
+
+
 def release() -> None:
     """Give back what torch keeps of a GPU's memory, and what was compiled for it."""
     torch.cuda.empty_cache()

@@ -6,17 +6,20 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from prdit.errors import UserError
+from prdit.errors import OutOfMemory, UserError
 from prdit.machine.device import chosen_device, reserved_gpu, uses_gpu
 
 PR_SET_PDEATHSIG = 1
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,25 @@ class Processes:
         votes = torch.tensor(asked, dtype=torch.int32)
         dist.all_reduce(votes, op=dist.ReduceOp.MAX)
         return [bool(vote) for vote in votes]
+
+    def together(self, compute: Callable[[], Value]) -> Value:
+        """What `compute` gives; if one process lacks memory for it, none goes on.
+
+        Raises:
+            OutOfMemory: the model does not fit on the device of some process.
+            UserError: it may fit, but some process cannot go on.
+        """
+        short: OutOfMemory | UserError | None = None
+        try:
+            found = compute()
+        except (OutOfMemory, UserError) as error:
+            short = error
+        too_large, refused = self.any(isinstance(short, OutOfMemory), isinstance(short, UserError))
+        if refused:  # which is no result, whatever the others say
+            raise short if isinstance(short, UserError) else UserError("another process refused")
+        if too_large:
+            raise short or OutOfMemory("more than another process has")
+        return found
 
     def agree(self, number: int) -> None:
         """Raise UserError unless every process has the same number of volumes seen."""

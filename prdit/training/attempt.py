@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -23,6 +25,8 @@ from prdit.training.loop import train
 from prdit.training.state import State
 from prdit.training.states import LOG, States
 from prdit.training.update import Updates
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,7 @@ def to_its_end(
         peak: FLOP per second of matrix products alone.
     """
     group = how.group
-    with memory.that_counts(group.device):
-        state = State(generator, training)
+    state = fitting(group, lambda: State(generator, training))
     with precision(training.precision, group.device)():
         flop = count_flop(generator, feed)
     if group.first:
@@ -108,9 +111,22 @@ def starting_point(recipe: TrainRecipe, start_from: Path | None, group: Processe
     if start_from is not None:
         raw = getattr(recipe.model, "start_weights", "ema") == "raw"
         generator.start_from(weights_file.load(start_from, raw=raw)[0])
-    with memory.that_counts(group.device):
-        generator.network.to(group.device)
+    fitting(group, lambda: generator.network.to(group.device))
     return generator
+
+
+def fitting(group: Processes, make: Callable[[], Value]) -> Value:
+    """What a model needs whatever the batch: weights, averages.
+
+    Raises:
+        OutOfMemory, UserError: it does not fit; see `memory.too_large`.
+    """
+
+    def made() -> Value:
+        with memory.that_counts(group.device):
+            return make()
+
+    return group.together(made)
 
 
 def product_rate(device: torch.device) -> float:

@@ -95,6 +95,7 @@ def run(
         if asked is None or not (states.reached or isinstance(error, OutOfMemory)):
             raise
         told = too_large(asked, states)
+        memory.lift_limit(group.device)
         if group.first:
             weights_file.save_nothing(weights, recipe, told["asked_for"])
     if group.first:

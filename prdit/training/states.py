@@ -18,6 +18,7 @@ from torch import Tensor
 from prdit.errors import UserError
 from prdit.files import atomic, read_json, write_json
 from prdit.kept import Kept
+from prdit.machine.memory import asked_for
 from prdit.training.state import State
 
 KEPT = 2
@@ -122,6 +123,8 @@ class States(Kept):
         try:
             state.restore(tensors)
         except (RuntimeError, KeyError, ValueError) as error:
+            if asked_for(error) is not None:  # moments are made anew on the device
+                raise
             reason = str(error).splitlines()[0]
             raise UserError(
                 f"a state does not fit the model of {self.folder} ({reason}); move it away"

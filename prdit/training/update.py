@@ -29,8 +29,8 @@ class Updates:
     def __init__(self, processes: Processes, training: Training, micro_batch: int) -> None:
         self.processes, self.clip, self.micro_batch = processes, training.clip, micro_batch
         self.precision = precision(training.precision, processes.device)
-        self.fits = False
-        """Whether some volumes have fitted already, so that one alone does."""
+        self.stepped: list[Optimizer] = []
+        """Those that have come to the end of a step, so that one volume does fit for theirs."""
 
     def batch(self, x0: Tensor, index: Tensor, total: int) -> None:
         """What the next updates are about.
@@ -55,38 +55,27 @@ class Updates:
             UserError: it does not fit because of others.
         """
         changed = [p for group in optimizer.param_groups for p in group["params"]]
-        found = self._together(optimizer, losses)
+        found = self.processes.together(lambda: self._gradients(optimizer, losses))
         gradients = [p.grad for p in changed if p.grad is not None]
         self.processes.sum_([*gradients, *found.values()])
-        with that_counts(self.processes.device):  # moments are made at the first step
-            found["gradient"] = clip_grad_norm_(changed, self.clip, foreach=True)
-            apply(optimizer, (found["gradient"] + found["loss"]).isfinite())
+        found["gradient"] = clip_grad_norm_(changed, self.clip, foreach=True)
+        finite = (found["gradient"] + found["loss"]).isfinite()
+        if optimizer in self.stepped:
+            apply(optimizer, finite)
+        else:  # its moments are made, which may not fit
+            self.processes.together(lambda: self._first(optimizer, finite))
+            self.stepped.append(optimizer)
         return found
 
-    def _together(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
-        """Gradients of this process; if one of several lacks memory, none goes on."""
-        short: OutOfMemory | UserError | None = None
-        found: dict[str, Tensor] = {}
-        try:
-            found = self._gradients(optimizer, losses)
-        except (OutOfMemory, UserError) as error:
-            short = error
-        too_large, refused = self.processes.any(
-            isinstance(short, OutOfMemory), isinstance(short, UserError)
-        )
-        if refused:  # which is no result, whatever the others say
-            raise short if isinstance(short, UserError) else UserError("another process refused")
-        if too_large:
-            raise short or OutOfMemory("more than another process has")
-        return found
+    def _first(self, optimizer: Optimizer, finite: Tensor) -> None:
+        with that_counts(self.processes.device):
+            apply(optimizer, finite)
 
     def _gradients(self, optimizer: Optimizer, losses: Losses) -> dict[str, Tensor]:
         while True:
             optimizer.zero_grad()
             try:
-                found = self._accumulate(losses)
-                self.fits = True
-                return found
+                return self._accumulate(losses)
             except Exception as error:
                 asked = asked_for(error)
                 if asked is None:
@@ -94,13 +83,13 @@ class Updates:
                         raise
                     continue
                 if min(self.micro_batch, len(self.x0)) == 1:
-                    raise self._too_large(asked) from None
+                    raise self._too_large(asked, optimizer) from None
             # Out here the failed attempt's memory is free again.
             self.micro_batch = min(self.micro_batch, len(self.x0)) // 2
             release()
 
-    def _too_large(self, asked: str) -> OutOfMemory | UserError:
-        if self.fits:
+    def _too_large(self, asked: str, optimizer: Optimizer) -> OutOfMemory | UserError:
+        if optimizer in self.stepped:
             return UserError(
                 f"out of memory ({asked}) in a step, though steps before it fitted: something else"
                 " takes memory; run the same command again"
