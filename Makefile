@@ -65,6 +65,9 @@ envs:  ## after a change of envs/train.yaml or envs/score.yaml: the same for the
 graph: .venv/done  ## after a change of rules; needs graphviz
 	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg
 
+gpu:  ## what only a real GPU can show, half an hour; benchmarks/README.md
+	env -u PRDIT_CPU python benchmarks/gpu.py
+
 # The file says that the installation came to its end, whatever may have stopped one before.
 .venv/done: requirements.lock
 	rm -rf .venv
@@ -73,14 +76,17 @@ graph: .venv/done  ## after a change of rules; needs graphviz
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	touch .venv/done
 
-# Made anew only if the requirements are others, not for a later date of theirs.
+# Made anew only if the requirements are others, not for a later date of theirs; `--clear` empties an
+# environment that was there, and a folder that is none is left alone.
 $(GPU_DRY)/done: tests/gpu_dry/requirements.txt
-	cmp -s $< $@ || { rm -rf $(GPU_DRY) && $(PYTHON) -m venv $(GPU_DRY) \
+	@test ! -e $(GPU_DRY) -o -f $(GPU_DRY)/pyvenv.cfg || \
+	  { echo "GPU_DRY=$(GPU_DRY) is there and no Python environment; name another folder"; exit 2; }
+	cmp -s $< $@ || { $(PYTHON) -m venv --clear $(GPU_DRY) \
 	  && $(GPU_DRY)/bin/pip install --quiet --disable-pip-version-check -r $< && cp $< $@; }
 	touch $@
 
 clean:  ## results and environment
 	rm -rf .venv .venv-gpu-dry .snakemake results/quickstart
 
-.PHONY: quickstart miniature test test-fast test-full test-slurm gpu-dry gpu-dry-fast gpu-dry-80 gpu-dry-90 \
+.PHONY: gpu quickstart miniature test test-fast test-full test-slurm gpu-dry gpu-dry-fast gpu-dry-80 gpu-dry-90 \
   gpu-dry-100 lint format schema envs graph clean

@@ -27,6 +27,7 @@ LONG = (
     "benchmarks",
     "doctor",
     "faults",
+    "gpu_benchmark",
     "interruptions",
     "plan_verb",
     "readme",
