@@ -138,20 +138,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `prdit plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.filename is None:
+    except (OSError, RuntimeError, MemoryError) as error:
+        sentence = _sentence(error)
+        if sentence is None:
             raise
-        print(f"prdit {arguments.verb}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    except (RuntimeError, MemoryError) as error:
-        asked = _asked_for(error)
-        if asked is None:
-            raise
-        print(
-            f"prdit {arguments.verb}: out of memory ({asked}): something else holds it, or this"
-            " machine has too little; ask for more, lower --batch or wait, and run this again",
-            file=sys.stderr,
-        )
+        print(f"prdit {arguments.verb}: {sentence}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"prdit {arguments.verb}: stopped by Ctrl-C", file=sys.stderr)
@@ -159,12 +150,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _asked_for(error: Exception) -> str | None:
-    if "torch" not in sys.modules:  # nor is it imported for this
-        return str(error) or "more than there is" if isinstance(error, MemoryError) else None
-    from prdit.machine.memory import asked_for
+def _sentence(error: Exception) -> str | None:
+    """What to say of an error that a user can mend; None of any other."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if "torch" in sys.modules:  # nor is it imported for this
+        from prdit.machine.memory import asked_for
 
-    return asked_for(error)
+        asked = asked_for(error)
+    else:
+        asked = str(error) or "more than there is" if isinstance(error, MemoryError) else None
+    if asked is None:
+        return None
+    return (
+        f"out of memory ({asked}): something else holds it, or this machine has too little; ask for"
+        " more, lower --batch or wait, and run this again"
+    )
 
 
 def verb(name: str) -> Callable[[Sequence[str]], None]:

@@ -23,9 +23,11 @@ from prdit.diffusion.noise import key_on
 from prdit.errors import UserError
 from prdit.generators.draw import Source
 from prdit.generators.precision import precision
+from prdit.generators.timing import seconds_of
 from prdit.machine import device as devices
 from prdit.machine import memory, rate
-from prdit.machine.device import chosen_device, device_name, first_free
+from prdit.machine import too_large as verdicts
+from prdit.machine.device import chosen_device, device_name, first_free, reserved_gpu
 from prdit.machine.processes import Processes
 from prdit.recipes import SampleRecipe
 from prdit.training.attempt import product_rate
@@ -80,13 +82,16 @@ def test_without_a_gpu_it_is_the_cpu(given: str | None, monkeypatch: pytest.Monk
     assert chosen_device() == torch.device("cpu")
 
 
-def test_a_gpu_that_was_given_and_cannot_be_seen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_was_given_and_cannot_be_seen_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(UserError, match=r"given GPUs \(CUDA_VISIBLE_DEVICES=0\) and torch .* none"):
         chosen_device()
     monkeypatch.setenv("PRDIT_CPU", "1")
     assert chosen_device() == torch.device("cpu")
+    assert "computing on the CPU, though CUDA_VISIBLE_DEVICES=0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,8 @@ def calls(device: torch.device, folder: Path) -> dict[str, Callable[[], Any]]:
         "Processes": lambda: Processes(device),
         "device_name": lambda: device_name(device),
         "free_bytes": lambda: memory.free_bytes(device),
-        "held_by_others": lambda: memory.held_by_others(device),
+        "held_by_others": lambda: verdicts.held_by_others(device),
+        "is_full": lambda: verdicts.is_full(device),
         "key_on": lambda: key_on(device, 0, "x"),
         "lift_limit": lambda: memory.lift_limit(device),
         "limit": lambda: memory.limit(0.5, device),
@@ -130,8 +136,10 @@ def calls(device: torch.device, folder: Path) -> dict[str, Callable[[], Any]]:
         "precision": lambda: precision("bfloat16", device)(),
         "product_rate": lambda: product_rate(device),
         "synchronise": lambda: rate.synchronise(device),
-        "that_counts": lambda: memory.that_counts(device).__enter__(),
-        "too_large": lambda: memory.too_large("3 GiB", device),
+        "room": lambda: verdicts.room(device),
+        "seconds_of": lambda: seconds_of(lambda *_: torch.empty(0), 0, device),
+        "that_counts": lambda: verdicts.that_counts(device).__enter__(),
+        "too_large": lambda: verdicts.too_large(torch.OutOfMemoryError("3 GiB"), device),
     }
 
 
@@ -217,16 +225,35 @@ def test_jobs_beside_each_other_get_a_gpu_each(tmp_path: Path) -> None:
             process.communicate()
 
 
-def test_a_folder_of_locks_that_somebody_else_made_is_not_written_to(tmp_path: Path) -> None:
+def somebody_else_s(place: Path) -> None:
     """Its links could lead to files of this user."""
-    user = os.getuid()
-    theirs = tmp_path / f"prdit-gpus-{user}"
-    theirs.mkdir()
-    if user != 0:
+    if os.getuid() != 0:
         pytest.skip("only root can give a folder away")
+    theirs = place / f"prdit-gpus-{os.getuid()}"
+    theirs.mkdir()
     os.chown(theirs, 1, -1)
-    assert first_free(["a"]) == 0
-    assert not list(theirs.iterdir())
+
+
+def a_file(place: Path) -> None:
+    (place / f"prdit-gpus-{os.getuid()}").write_text("")
+
+
+@pytest.mark.parametrize("spoilt", [somebody_else_s, a_file])
+@pytest.mark.parametrize(("rank", "number"), [(None, 0), ("1", 1)])
+def test_without_a_place_for_locks_processes_count_as_torchrun_does(
+    spoilt: Callable[[Path], None],
+    rank: str | None,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    with_gpus(monkeypatch, 2)
+    spoilt(tmp_path)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert chosen_device() == torch.device("cuda", number)
+    assert reserved_gpu() == number
+    assert not list(tmp_path.glob("*/*"))
 
 
 def test_a_second_job_where_all_are_taken_shares_the_first(
@@ -236,11 +263,3 @@ def test_a_second_job_where_all_are_taken_shares_the_first(
     monkeypatch.setattr(devices, "first_free", lambda _: None)
     assert chosen_device() == torch.device("cuda", 0)
     assert "each of 2 GPUs" in capsys.readouterr().err
-
-
-def test_without_a_place_for_locks_the_first_is_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
-    assert first_free(["a", "b"]) == 0

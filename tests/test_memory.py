@@ -11,8 +11,11 @@ from test_device import TOTAL, with_gpus
 
 from prdit.config import Training
 from prdit.errors import OutOfMemory, UserError
-from prdit.machine.memory import GIB, asked_for, that_counts, too_large
+from prdit.machine import compiled
+from prdit.machine import too_large as verdicts
+from prdit.machine.memory import GIB, asked_for
 from prdit.machine.processes import Processes
+from prdit.machine.too_large import that_counts, too_large
 from prdit.training.state import State
 from prdit.training.states import States
 from prdit.training.update import Updates
@@ -63,6 +66,16 @@ def wrapping(cause: Exception) -> Exception:
             ),
             "2.0 MiB",
         ),
+        (
+            RuntimeError("GET was unable to find an engine to execute this computation"),
+            "more than free",
+        ),
+        (
+            RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
+            "more than free",
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling"), "more than free"),
+        (OSError(12, "Cannot allocate memory"), "more than free"),
         (MemoryError(), "more than free"),
         (
             MemoryError("Unable to allocate 3 GiB for an array"),
@@ -97,6 +110,7 @@ def on_a_card(
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * GIB), TOTAL))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: int(mine * GIB))
     monkeypatch.setattr(torch._C, "_cuda_getMemoryFraction", lambda _: share)
+    monkeypatch.setattr(verdicts, "reserved_gpu", lambda: 0)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +128,51 @@ def test_it_is_a_result_only_where_nobody_else_holds_the_card(
 ) -> None:
     on_a_card(monkeypatch, free=free, mine=mine, share=share)
     kind = OutOfMemory if result else UserError
-    assert isinstance(too_large("2 GiB", GPU), kind)
+    assert isinstance(too_large(torch.OutOfMemoryError(CUDA), GPU), kind)
     with pytest.raises(kind), that_counts(GPU):
         raise torch.OutOfMemoryError(CUDA)
+
+
+ALONE = {"free": 1, "mine": 78}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        raised_from(OSError(12, "Cannot allocate memory")),
+    ],
+)
+def test_memory_of_the_machine_is_not_the_gpu_s(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_card(monkeypatch, **ALONE)
+    assert isinstance(too_large(error, GPU), UserError)
+    assert isinstance(too_large(error, torch.device("cpu")), OutOfMemory)
+
+
+def test_a_shared_gpu_and_code_that_is_not_compiled_give_no_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = torch.OutOfMemoryError(CUDA)
+    on_a_card(monkeypatch, **ALONE)
+    assert isinstance(too_large(error, GPU), OutOfMemory)
+    with monkeypatch.context() as patched:
+        patched.setattr(verdicts, "reserved_gpu", lambda: None)
+        assert isinstance(too_large(error, GPU), UserError)
+    monkeypatch.setattr(compiled, "_failures", ["no C compiler"])
+    assert isinstance(too_large(error, GPU), UserError)
+
+
+@pytest.mark.parametrize(("free", "mine", "full"), [(1, 78, True), (60, 18, False)])
+def test_cudnn_means_memory_only_where_there_is_none(
+    free: float, mine: float, full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = RuntimeError("GET was unable to find an engine to execute this computation")
+    on_a_card(monkeypatch, free=free, mine=mine)
+    found = too_large(error, GPU)
+    assert isinstance(found, OutOfMemory) if full else found is error
 
 
 def test_other_errors_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,13 +61,18 @@ class Drawing:
     @torch.inference_mode()
     def __call__(self, index: Tensor, seed: int) -> Tensor:
         """Volumes number `index` [B] of a seed: float32 [B, 1, S, S, S]."""
-        start = self.process.noise(seed, "sampling start", index, self.size)
-        if self.repeated is not None:
-            state, prediction = self.repeated(start, index, seed)
-        else:
-            denoise, noise = self.denoiser(), self.noise(index, seed)
-            state, prediction = samplers.walk(self.plan, denoise, start, noise)
-        return state if self.output == "state" else prediction
+        try:
+            start = self.process.noise(seed, "sampling start", index, self.size)
+            if self.repeated is not None:
+                state, prediction = self.repeated(start, index, seed)
+            else:
+                denoise, noise = self.denoiser(), self.noise(index, seed)
+                state, prediction = samplers.walk(self.plan, denoise, start, noise)
+            return state if self.output == "state" else prediction
+        except BaseException:
+            if self.repeated is not None:  # memory may be what lacks: let go of its own
+                self.repeated.forget()
+            raise
 
     def times(self, numbers: Sequence[int]) -> Tensor:
         """Timesteps of steps."""
@@ -154,20 +159,22 @@ class Repeated:
     def __call__(self, start: Tensor, index: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """State at the end and last prediction, for start noise [B, 1, S, S, S]."""
         count = len(index)
-        try:
-            if self.recorded is None or self.recorded[0] < count:
-                self.recorded = None  # lets go of the other graph's memory first
-                self.recorded = (count, self.record(start, index, seed))
-            batch, take_step = self.recorded
-            # Fewer volumes are filled up by more of the last, since another size is compiled anew.
-            filled = torch.arange(batch, device=index.device).clamp(max=count - 1)
-            self.begin(start[filled], index[filled], seed)
-            for _ in self.plan.steps:
-                take_step()
-            return self.x[:count].clone(), self.prediction()[:count]
-        except BaseException:
-            self.recorded = None  # perhaps for lack of memory: let go of it
-            raise
+        if self.recorded is None or self.recorded[0] < count:
+            self.forget()  # before there is more of it
+            self.recorded = (count, self.record(start, index, seed))
+        batch, take_step = self.recorded
+        # Fewer volumes are filled up by more of the last, since another size is compiled anew.
+        filled = torch.arange(batch, device=index.device).clamp(max=count - 1)
+        self.begin(start[filled], index[filled], seed)
+        for _ in self.plan.steps:
+            take_step()
+        return self.x[:count].clone(), self.prediction()[:count]
+
+    def forget(self) -> None:
+        """Let go of what was recorded, and of the tensors that it works on."""
+        self.recorded = None
+        for name in ("x", "before", "x0", "eps"):
+            vars(self).pop(name, None)
 
     def prediction(self) -> Tensor:
         """What the sampler takes for the volume, at the step that was taken last."""

@@ -11,9 +11,11 @@ import torch
 from prdit.errors import OutOfMemory
 from prdit.files import write_json
 from prdit.generators import weights as weights_file
+from prdit.generators.base import Draw
 from prdit.machine.device import chosen_device, device_name
-from prdit.machine.memory import peak_gib, that_counts
+from prdit.machine.memory import peak_gib
 from prdit.machine.rate import synchronise
+from prdit.machine.too_large import that_counts
 from prdit.recipes import TimeRecipe
 
 
@@ -35,15 +37,20 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
     about["sampler"] = recipe.name
     seconds: list[float] = []
     try:
-        with that_counts(device), torch.inference_mode():
-            generator, _ = weights_file.load(weights, str(device))
-            draw = generator.drawing(recipe.sampler)
-            for number in range(recipe.repeats + 1):
-                started = time.perf_counter()
-                draw(torch.tensor([number], device=device), 0)
-                synchronise(device)
-                seconds.append(time.perf_counter() - started)
+        with that_counts(device):
+            draw = weights_file.load(weights, str(device))[0].drawing(recipe.sampler)
+            seconds_of(draw, 0, device)
+        seconds = [seconds_of(draw, number + 1, device) for number in range(recipe.repeats)]
         card["memory_gib"] = round(peak_gib(device), 3)
     except OutOfMemory as error:
-        card["oom"], seconds = error.asked, []
-    write_json(timing, {**about, "seconds": seconds[1:], "card": card})
+        card["oom"] = error.asked
+    write_json(timing, {**about, "seconds": seconds, "card": card})
+
+
+@torch.inference_mode()
+def seconds_of(draw: Draw, number: int, device: torch.device) -> float:
+    """How long drawing volume `number` takes."""
+    started = time.perf_counter()
+    draw(torch.tensor([number], device=device), 0)
+    synchronise(device)
+    return time.perf_counter() - started

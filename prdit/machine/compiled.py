@@ -21,6 +21,7 @@ SHAPES = 64
 
 Beyond torch's 8, what asks for one whole graph would end the run.
 """
+_failures: list[str] = []
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -41,7 +42,9 @@ def gives_up(error: BaseException) -> bool:
     A node may lack a C compiler or Python's headers, which Triton needs, or its compiler may have a
     fault: results are the same without, only later.
     """
-    if asked_for(error) is not None or not any(map(_of_a_compiler, wrapped(error))):
+    if gave_up() or asked_for(error) is not None:
+        return False
+    if not any(map(_of_a_compiler, wrapped(error))):
         return False
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     print(
@@ -51,7 +54,13 @@ def gives_up(error: BaseException) -> bool:
         flush=True,
     )
     torch.compiler.set_stance("force_eager")
+    _failures.append(reason)
     return True
+
+
+def gave_up() -> bool:
+    """Whether compiling failed in this process."""
+    return bool(_failures)
 
 
 def _of_a_compiler(error: BaseException) -> bool:

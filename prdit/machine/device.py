@@ -18,6 +18,7 @@ from prdit.errors import UserError
 
 VISIBLE, CPU = "CUDA_VISIBLE_DEVICES", "PRDIT_CPU"
 """What a scheduler sets for a job with GPUs; what a person sets to compute on the CPU anyway."""
+OFF = ("", "0", "false", "no", "off")
 
 
 def uses_gpu() -> bool:
@@ -26,12 +27,16 @@ def uses_gpu() -> bool:
     Raises:
         UserError: a job was given GPUs and torch sees none: a CPU would take days for nothing.
     """
-    if os.environ.get(CPU, "").lower() not in ("", "0", "false", "no"):
+    given = os.environ.get(VISIBLE, "")
+    gpus = given.strip() not in ("", "-1", "NoDevFiles")
+    if os.environ.get(CPU, "").strip().lower() not in OFF:
+        if gpus:
+            told = f"{CPU} is set: computing on the CPU, though {VISIBLE}={given}"
+            print(told, file=sys.stderr, flush=True)
         return False
     if torch.cuda.is_available():
         return True
-    given = os.environ.get(VISIBLE, "")
-    if given.strip() not in ("", "-1", "NoDevFiles"):
+    if gpus:
         raise UserError(
             f"this job was given GPUs ({VISIBLE}={given}) and torch {torch.__version__} sees none:"
             f" install a torch for this node's driver, or set {CPU}=1 to compute on the CPU"
@@ -57,10 +62,13 @@ def reserved_gpu() -> int | None:
     """Number of the first GPU that no other process has reserved; None if each has one that did.
 
     Jobs that run beside each other without a scheduler so get a GPU each. Whoever finds all taken
-    shares the first.
+    shares the first. Where locks cannot be had, the GPU is as torchrun counts its processes.
     """
     ids = [str(torch.cuda.get_device_properties(n).uuid) for n in range(torch.cuda.device_count())]
-    number = first_free(ids)
+    try:
+        number = first_free(ids)
+    except OSError:
+        return int(os.environ.get("LOCAL_RANK", "0")) % len(ids)
     if number is None:
         print(
             f"each of {len(ids)} GPUs here is taken by another job; sharing the first",
@@ -74,23 +82,22 @@ _locks: list[TextIO] = []
 
 
 def first_free(ids: Sequence[str]) -> int | None:
-    """Place of the first id that no other process holds; this one holds it from now on."""
+    """Place of the first id that no other process holds; this one holds it from now on.
+
+    Raises:
+        OSError: there is nowhere to write, or the file system has no locks.
+    """
     folder = Path(tempfile.gettempdir(), f"prdit-gpus-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} is another user's, whose links are not followed")
     for place, name in enumerate(ids):
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if folder.lstat().st_uid != os.getuid():
-                return place  # somebody else made it, whose links are not followed
-            lock = (folder / f"{name}.lock").open("a")
-        except OSError:
-            return place  # nowhere to write: as good as alone
+        lock = (folder / f"{name}.lock").open("a")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             continue
-        except OSError:
-            pass  # a file system without locks
         _locks.append(lock)
         return place
     return None

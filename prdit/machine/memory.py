@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -21,9 +21,11 @@ SIGNS = re.compile(
 
 Triton's "out of resource" is none: it speaks of a kernel that wants too much of a processor.
 """
+DISGUISES = re.compile(
+    r"unable to find an engine|valid cuDNN algorithm|(CUBLAS|CUDNN)_STATUS_NOT_INITIALIZED"
+)
+"""What cuDNN and cuBLAS say where memory is short, and at times for another reason."""
 ASKED = re.compile(r"allocate ([\d.]+ [KMG]iB)|allocate memory: you tried to allocate (\d+) bytes")
-OVERHEAD = 1.5 * GIB
-"""That the driver and libraries may take of a GPU for this process, beside torch's tensors."""
 
 
 def asked_for(error: BaseException) -> str | None:
@@ -37,7 +39,8 @@ def asked_for(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return None
     for one in wrapped(error):
-        if isinstance(one, torch.OutOfMemoryError | MemoryError) or SIGNS.search(str(one)):
+        signs = SIGNS.search(str(one)) or DISGUISES.search(str(one))
+        if signs or isinstance(one, torch.OutOfMemoryError | MemoryError):
             found = ASKED.search(str(one))
             if found is None:
                 return str(one) if isinstance(one, MemoryError) and str(one) else "more than free"
@@ -56,51 +59,6 @@ def wrapped(error: BaseException) -> Iterator[BaseException]:
             seen.append(one)
             context = None if one.__suppress_context__ else one.__context__
             waiting += [getattr(one, "inner_exception", None), one.__cause__, context]
-
-
-def too_large(asked: str, device: torch.device) -> OutOfMemory | UserError:
-    """What to raise where a model lacks memory even for one volume.
-
-    Args:
-        asked: as `asked_for` has it.
-
-    Returns:
-        OutOfMemory, which is a result; but UserError if others hold memory of the device.
-    """
-    others = held_by_others(device)
-    if not others:
-        return OutOfMemory(asked)
-    return UserError(
-        f"out of memory ({asked}) on a GPU of which others hold {others / GIB:.1f} GiB, so that it"
-        " says nothing of the model; wait for them or choose another GPU, and run this again"
-    )
-
-
-@contextmanager
-def that_counts(device: torch.device) -> Iterator[None]:
-    """Around what a model needs whatever the batch: its weights, averages and moments.
-
-    Raises:
-        OutOfMemory, UserError: see `too_large`.
-    """
-    try:
-        yield
-    except Exception as error:
-        asked = asked_for(error)
-        if asked is None or isinstance(error, OutOfMemory):
-            raise
-        raise too_large(asked, device) from None
-
-
-def held_by_others(device: torch.device) -> float:
-    """Bytes of a GPU's memory that other processes hold, if that is why this one lacks memory."""
-    if device.type != "cuda":
-        return 0.0
-    free, total = torch.cuda.mem_get_info(device)
-    mine = torch.cuda.memory_reserved(device)
-    if free >= torch.cuda.get_per_process_memory_fraction(device) * total - mine:
-        return 0.0  # it is the limit of this process that was met
-    return max(0.0, total - free - mine - OVERHEAD)
 
 
 def limit(gib: float | None, device: torch.device) -> None:
@@ -129,6 +87,7 @@ def lift_limit(device: torch.device) -> None:
 
 def release() -> None:
     """Give back what torch keeps of a GPU's memory, and what was compiled for it."""
+    gc.collect()  # what is compiled refers to itself
     torch.cuda.empty_cache()
     torch._dynamo.reset()  # what was compiled for one size counts against the others
 

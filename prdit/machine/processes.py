@@ -124,4 +124,6 @@ def join(count: int) -> Processes:
             f"{count} processes need a GPU each, and other jobs hold some of those here"
         )
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    if cuda:  # NCCL takes its memory now, while there is some: torch gives none back to it
+        dist.all_reduce(torch.zeros(1, device=device))
     return Processes(device, rank, count)

@@ -10,6 +10,7 @@ from pathlib import Path
 from prdit.data.store import Store
 from prdit.errors import Interrupted, UserError
 from prdit.machine.journal import Line, read
+from prdit.machine.memory import release
 from prdit.machine.stop import Stop
 from prdit.recipes import TrainRecipe
 from prdit.training.attempt import Conditions, starting_point, trained
@@ -92,6 +93,7 @@ def unproven(
         with suppress(Interrupted):  # which is how it ends
             trained(recipe, store, start_from, states, soon)
         again = {entry["step"]: entry for entry in read(states.folder / LOG)}
+    release()
     logged = {entry["step"]: entry for entry in read(other.folder / LOG)}
     both = sorted({*again} & {*logged})
     bounds = SAME[how.group.device.type]

@@ -11,6 +11,7 @@ import torch
 
 from prdit.config import Training
 from prdit.data.store import Store
+from prdit.errors import OutOfMemory
 from prdit.generators import weights as weights_file
 from prdit.generators.base import Generator, Trainable, build
 from prdit.generators.precision import precision
@@ -19,6 +20,7 @@ from prdit.machine.journal import Journal
 from prdit.machine.processes import Processes
 from prdit.machine.rate import flop_per_volume, matrix_rate
 from prdit.machine.stop import Stop
+from prdit.machine.too_large import that_counts
 from prdit.recipes import TrainRecipe
 from prdit.training.feed import Feed, Volumes
 from prdit.training.loop import train
@@ -49,12 +51,24 @@ def trained(
         OutOfMemory: the model does not fit, even with one volume at a time.
         UserError: what it starts from does not fit, or losses stay not finite.
     """
-    training = recipe.model.training
     peak = product_rate(how.group.device)  # before the limit, which is the model's alone
-    memory.limit(training.memory_gib, how.group.device)
-    generator = starting_point(recipe, start_from, how.group)
-    feed, held_out = (Feed(store, part, how.group.device) for part in ("train", "held-out"))
-    return generator, to_its_end(generator, training, feed, held_out, states, how, peak)
+    memory.limit(recipe.model.training.memory_gib, how.group.device)
+
+    def attempt(resident: bool | None) -> tuple[Generator, State]:
+        generator = starting_point(recipe, start_from, how.group)
+        feed, held_out = (
+            Feed(store, part, how.group.device, resident=resident) for part in ("train", "held-out")
+        )
+        training = recipe.model.training
+        return generator, to_its_end(generator, training, feed, held_out, states, how, peak)
+
+    try:
+        return attempt(None)
+    except OutOfMemory as error:
+        how.group.say(f"{error}; trying once more, with all memory for the model")
+    # A result needs a second failure: volumes may have been in the model's way, or another job.
+    memory.release()
+    return attempt(False)
 
 
 def to_its_end(
@@ -119,11 +133,11 @@ def fitting(group: Processes, make: Callable[[], Value]) -> Value:
     """What a model needs whatever the batch: weights, averages.
 
     Raises:
-        OutOfMemory, UserError: it does not fit; see `memory.too_large`.
+        OutOfMemory, UserError: it does not fit; see `too_large`.
     """
 
     def made() -> Value:
-        with memory.that_counts(group.device):
+        with that_counts(group.device):
             return make()
 
     return group.together(made)

@@ -10,12 +10,13 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from prdit.config import Training
-from prdit.errors import OutOfMemory, UserError
+from prdit.errors import UserError
 from prdit.generators.base import Losses
 from prdit.generators.precision import precision
 from prdit.machine.compiled import gives_up
-from prdit.machine.memory import asked_for, release, that_counts, too_large
+from prdit.machine.memory import asked_for, release
 from prdit.machine.processes import Processes
+from prdit.machine.too_large import that_counts, too_large
 
 
 class Updates:
@@ -29,6 +30,8 @@ class Updates:
     def __init__(self, processes: Processes, training: Training, micro_batch: int) -> None:
         self.processes, self.clip, self.micro_batch = processes, training.clip, micro_batch
         self.precision = precision(training.precision, processes.device)
+        self.validation_batch = micro_batch
+        """The same of held-out volumes, which are looked at without gradients."""
         self.stepped: list[Optimizer] = []
         """Those that have come to the end of a step, so that one volume does fit for theirs."""
 
@@ -77,24 +80,23 @@ class Updates:
             try:
                 return self._accumulate(losses)
             except Exception as error:
-                asked = asked_for(error)
-                if asked is None:
+                if asked_for(error) is None:
                     if not gives_up(error):
                         raise
                     continue
                 if min(self.micro_batch, len(self.x0)) == 1:
-                    raise self._too_large(asked, optimizer) from None
+                    raise self._too_large(error, optimizer) from None
             # Out here the failed attempt's memory is free again.
             self.micro_batch = min(self.micro_batch, len(self.x0)) // 2
             release()
 
-    def _too_large(self, asked: str, optimizer: Optimizer) -> OutOfMemory | UserError:
+    def _too_large(self, error: Exception, optimizer: Optimizer) -> Exception:
         if optimizer in self.stepped:
             return UserError(
-                f"out of memory ({asked}) in a step, though steps before it fitted: something else"
-                " takes memory; run the same command again"
+                f"out of memory ({asked_for(error)}) in a step, though steps before it fitted:"
+                " something else takes memory; run the same command again"
             )
-        return too_large(asked, self.processes.device)
+        return too_large(error, self.processes.device)
 
     def _accumulate(self, losses: Losses) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}

@@ -21,25 +21,24 @@ def validate(generator: Trainable, held_out: Volumes, updates: Updates) -> dict[
         updates: says how many volumes at a time, and how precisely.
     """
     generator.network.eval()
-    size = updates.micro_batch
     while True:
         try:
-            found = means(generator, held_out, updates, size)
+            found = means(generator, held_out, updates)
             break
         except Exception as error:
-            if size == 1 or asked_for(error) is None:
+            if updates.validation_batch == 1 or asked_for(error) is None:
                 raise
-        size //= 2  # out here the failed attempt's memory is free again
+        updates.validation_batch //= 2  # out here the failed attempt's memory is free again
         release()
     generator.network.train()
     return found
 
 
-def means(generator: Trainable, held_out: Volumes, updates: Updates, size: int) -> dict[str, float]:
-    """The same, `size` volumes at a time."""
+def means(generator: Trainable, held_out: Volumes, updates: Updates) -> dict[str, float]:
+    """The same, as many volumes at a time as `updates` says."""
     sums: dict[str, float] = {}
     index = torch.arange(min(MOST, len(held_out)))
-    for some in index.split(size):
+    for some in index.split(updates.validation_batch):
         with updates.precision():
             found = generator.validation(held_out(some), some.to(held_out.device))
         for name, value in found.items():
