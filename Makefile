@@ -3,6 +3,9 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Environment of gpu-dry, 5 GB: torch as it is built for CUDA.
 GPU_DRY ?= .venv-gpu-dry
+ifneq ($(words $(filter-out .venv,$(GPU_DRY))),1)
+$(error GPU_DRY="$(GPU_DRY)": name one folder of its own, by a path without spaces)
+endif
 FAST := $(addprefix tests/gpu_dry/test_,device.py fast.py noise.py)
 # Numbers and times here are of a CPU, on machines with a GPU, too.
 export PRDIT_CPU := 1
@@ -76,12 +79,12 @@ gpu:  ## what only a real GPU can show, half an hour; benchmarks/README.md
 	.venv/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	touch .venv/done
 
-# Made anew only if the requirements are others, not for a later date of theirs; `--clear` empties an
-# environment that was there, and a folder that is none is left alone.
+# Made anew only if the requirements are others, not for a later date of theirs. `--clear` empties an
+# environment that this rule has made, or begun; any other folder is left alone.
 $(GPU_DRY)/done: tests/gpu_dry/requirements.txt
-	@test ! -e $(GPU_DRY) -o -f $(GPU_DRY)/pyvenv.cfg || \
-	  { echo "GPU_DRY=$(GPU_DRY) is there and no Python environment; name another folder"; exit 2; }
-	cmp -s $< $@ || { $(PYTHON) -m venv --clear $(GPU_DRY) \
+	@test ! -e $(GPU_DRY) -o -f $(GPU_DRY)/gpu-dry.txt || \
+	  { echo "GPU_DRY=$(GPU_DRY) is there, and was not made for this; name another folder"; exit 2; }
+	cmp -s $< $@ || { $(PYTHON) -m venv --clear $(GPU_DRY) && touch $(GPU_DRY)/gpu-dry.txt \
 	  && $(GPU_DRY)/bin/pip install --quiet --disable-pip-version-check -r $< && cp $< $@; }
 	touch $@
 

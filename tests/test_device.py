@@ -94,6 +94,18 @@ def test_a_gpu_that_was_given_and_cannot_be_seen_is_told(
     assert "computing on the CPU, though CUDA_VISIBLE_DEVICES=0" in capsys.readouterr().err
 
 
+def test_a_gpu_of_the_machine_that_cannot_be_used_is_told_but_for_one_that_is_hidden(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    card = tmp_path / "nvidia0"
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([card]))
+    with pytest.raises(UserError, match=r"nvidia0, and torch .* none: .*PRDIT_CPU=1"):
+        chosen_device()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert chosen_device() == torch.device("cpu")
+
+
 @pytest.mark.parametrize(
     ("asked", "kind"), [("1", "cpu"), ("0", "cuda"), ("False", "cuda"), ("", "cuda")]
 )
@@ -166,6 +178,14 @@ def taking_a_device() -> set[str]:
     return found
 
 
+class NoGenerator:
+    """In place of a GPU's, which a CPU build does not have."""
+
+    def __init__(self, device: torch.device) -> None: ...
+
+    def manual_seed(self, _: int) -> None: ...
+
+
 def test_the_chosen_gpu_has_a_number_and_suits_all_who_take_a_device(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -175,8 +195,7 @@ def test_the_chosen_gpu_has_a_number_and_suits_all_who_take_a_device(
     assert device == torch.device("cuda", 0)
     made = calls(device, tmp_path)
     assert taking_a_device() - set(made) == set(), "call it above"
-    nothing = SimpleNamespace(manual_seed=lambda _: None)
-    monkeypatch.setattr(torch, "Generator", lambda _: nothing)  # a CPU build has none for a GPU
+    monkeypatch.setattr(torch, "Generator", NoGenerator)
     monkeypatch.setattr(Feed, "_on_device", lambda _: None)
     for name, call in made.items():
         with FakeTensorMode(allow_non_fake_inputs=True):

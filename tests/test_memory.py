@@ -165,7 +165,7 @@ def test_a_shared_gpu_and_code_that_is_not_compiled_give_no_result(
     assert isinstance(too_large(error, GPU), UserError)
 
 
-@pytest.mark.parametrize(("free", "mine", "full"), [(1, 78, True), (60, 18, False)])
+@pytest.mark.parametrize(("free", "mine", "full"), [(1, 78, True), (60, 19, False)])
 def test_cudnn_means_memory_only_where_there_is_none(
     free: float, mine: float, full: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

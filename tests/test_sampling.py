@@ -404,5 +404,7 @@ def test_volumes_are_alike_within_the_rounding_of_the_device(
     source = Source(recipe, Path("weights"), torch.device(device), 1)
     source.loaded = (lambda *_: torch.empty(0), {"window": [-1000.0, 400.0]})
     before = np.zeros((4, 4, 4), int)
-    assert same(before, before + error_hu, source) == alike
+    noise = error_hu * (-1) ** np.arange(64).reshape(4, 4, 4)
+    assert same(before, before + noise, source) == alike
+    assert not same(before, before + 3, source)  # all of it is brighter: no rounding
     assert not same(before, np.zeros((8, 8, 8), int), source)

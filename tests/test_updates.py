@@ -317,7 +317,7 @@ def test_a_lack_of_memory_in_a_training_that_works_is_no_result(
         with pytest.raises(Interrupted):
             trained(tmp_path)
 
-    def short(*_: object) -> None:
+    def short(*_: object, **__: object) -> None:
         torch.empty(2**60)
 
     with monkeypatch.context() as patched:

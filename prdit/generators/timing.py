@@ -51,6 +51,6 @@ def run(recipe: TimeRecipe, *, weights: Path, timing: Path, threads: int) -> Non
 def seconds_of(draw: Draw, number: int, device: torch.device) -> float:
     """How long drawing volume `number` takes."""
     started = time.perf_counter()
-    draw(torch.tensor([number], device=device), 0)
+    draw(torch.tensor([number]).to(device), 0)
     synchronise(device)
     return time.perf_counter() - started

@@ -25,7 +25,8 @@ def uses_gpu() -> bool:
     """Whether this process computes on a GPU.
 
     Raises:
-        UserError: a job was given GPUs and torch sees none: a CPU would take days for nothing.
+        UserError: a job was given GPUs, or the machine has some, and torch sees none: a CPU would
+            take days for nothing.
     """
     given = os.environ.get(VISIBLE, "")
     gpus = given.strip() not in ("", "-1", "NoDevFiles")
@@ -36,9 +37,11 @@ def uses_gpu() -> bool:
         return False
     if torch.cuda.is_available():
         return True
-    if gpus:
+    driver = next(Path("/dev").glob("nvidia[0-9]*"), None)
+    if gpus or (driver and VISIBLE not in os.environ):
+        whose = f"this job was given GPUs ({VISIBLE}={given})" if gpus else f"there is {driver},"
         raise UserError(
-            f"this job was given GPUs ({VISIBLE}={given}) and torch {torch.__version__} sees none:"
+            f"{whose} and torch {torch.__version__} sees none:"
             f" install a torch for this node's driver, or set {CPU}=1 to compute on the CPU"
         )
     return False
