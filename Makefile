@@ -69,7 +69,7 @@ graph: .venv/done  ## after a change of rules; needs graphviz
 	snakemake --rulegraph --configfile config/paper.yaml | tred | dot -Tsvg -Gsize=12 > prdit/report/static/workflow.svg
 
 gpu:  ## what only a real GPU can show, half an hour; benchmarks/README.md
-	env -u PRDIT_CPU python benchmarks/gpu.py
+	env -u PRDIT_CPU $(PYTHON) benchmarks/gpu.py
 
 # The file says that the installation came to its end, whatever may have stopped one before.
 .venv/done: requirements.lock

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 Line = dict[str, str]
@@ -28,7 +30,7 @@ class Lines:
     def add(self, name: str, value: object, bound: str, result: str) -> None:
         line = {"name": name, "value": short(value), "bound": bound, "result": result}
         told = f"{name}: {line['value']}" + (f" ({bound})" if bound else "")
-        print(f"{time.monotonic() - self.began:5.0f} s {result:4} {told}", flush=True)
+        say(f"{time.monotonic() - self.began:5.0f} s {result:4} {told}")
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -58,6 +60,16 @@ class Lines:
         except Exception as error:  # noqa: BLE001  # whatever a machine never seen provokes
             traceback.print_exc()
             self.add(name, in_a_line(error), "no error", "FAIL")
+
+
+def say(sentence: str) -> None:
+    """To the terminal; that nobody reads any more (`| head`) does not end a run."""
+    try:
+        print(sentence, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):
+            print("nobody reads the output any more; the run goes on", file=sys.stderr)
 
 
 def short(value: object) -> str:

@@ -17,21 +17,22 @@ from typing import Any
 
 from . import LIMIT_S, LONG, Stage
 from .child import MORE
-from .lines import Line, read
+from .found import NOT_BEGUN, REHEARSAL, Found, conclusion, kept, key_of, write
+from .lines import read, say
+from .stops import Refused, alone, unbroken
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CODE = ("prdit/**/*.py", "benchmarks/gpu.py", "benchmarks/gpu_stages/*.py", "config/*.yaml")
 """Whose change makes earlier findings those of other code."""
-TAKES_VECTORS = "parity"
+ENDING_S = 5.0
+"""For a stage to end what it started in other groups."""
 ASK_CARD = """
 import torch
 cuda = torch.cuda.is_available()
 name = torch.cuda.get_device_name(0) if cuda else ""
 print(name, torch.__version__, torch.version.cuda, sep="|")
 """
-Found = dict[str, Any]
-"""about: card, code, golden; stages, by name: key, seconds, ended (whole, more, or why), lines."""
 
 
 @dataclass(frozen=True)
@@ -53,35 +54,50 @@ class Order:
 def carry_out(order: Order) -> int:
     """Run the stages; the exit status: 0, or 1 if a line failed."""
     end = time.monotonic() + 60 * order.minutes
-    order.out.mkdir(parents=True, exist_ok=True)
-    about = {"card": card(order), "code": code(), "golden": str(order.golden or "")}
-    found = kept(order.out / "gpu.json") | {"about": about}
-    for stage in order.stages:
-        key = key_of(stage.name, about)
-        before = found["stages"].get(stage.name, {})
-        if before.get("key") == key and before["ended"] == "whole" and not order.again:
-            print(f"{stage.name}: is there already ({order.out / 'gpu.json'})", flush=True)
-            continue
-        why_not = refused(stage, order, end - time.monotonic())
-        print(f"{stage.name}: {why_not or 'begins'}", flush=True)
-        while not why_not:
-            told = one(stage, order, min(LIMIT_S, max(1.0, end - time.monotonic())))
-            found["stages"][stage.name] = {"key": key, **told}
-            write(order.out, found)
-            if told["ended"] != "more" or refused(stage, order, end - time.monotonic()):
-                break
-        if why_not and before.get("key") != key:
-            line = {"name": stage.name, "value": why_not, "bound": "", "result": "SKIP"}
-            found["stages"][stage.name] = {"key": key, "seconds": 0.0, "ended": "not begun"}
-            found["stages"][stage.name]["lines"] = [line]
+    with alone(order.out):
+        about = {"card": card(order), "code": code(), "golden": str(order.golden or "")}
+        earlier = kept(order.out / "gpu.json")
+        theirs = earlier.get("about", {}).get("card", REHEARSAL)
+        if order.device == "cpu" and earlier["stages"] and not theirs.startswith(REHEARSAL):
+            raise Refused(
+                f"{order.out} has findings of a card ({theirs}), which a rehearsal would replace:"
+                " name another folder with --out"
+            )
+        found = earlier | {"about": about}
+        for stage in order.stages:
+            carry_on(stage, order, found, end)
+        return conclusion(order.out, found)
+
+
+def carry_on(stage: Stage, order: Order, found: Found, end: float) -> None:
+    """One stage, if it is to be run and there is time for it; what it finds is kept at once."""
+    key = key_of(stage.name, found["about"])
+    before = found["stages"].get(stage.name, {})
+    if before.get("key") == key and before["ended"] == "whole" and not order.again:
+        say(f"{stage.name}: is there already ({order.out / 'gpu.json'})")
+        return
+    why_not = refused(stage, order, end - time.monotonic())
+    stays = before.get("ended", NOT_BEGUN) != NOT_BEGUN
+    note = ""
+    if stays and before["key"] != key:
+        note = "what other code or another card found "
+        note = f"; {note}stays" if why_not else f"; {note}is replaced at its end"
+    say(f"{stage.name}: {why_not or 'begins'}{note}")
+    while not why_not:
+        told = one(stage, order, min(LIMIT_S, max(1.0, end - time.monotonic())))
+        found["stages"][stage.name] = {"key": key, **told}
         write(order.out, found)
-    return conclusion(order, found)
-
-
-def key_of(stage: str, about: dict[str, str]) -> str:
-    """Of what a stage's findings are."""
-    its = about if stage == TAKES_VECTORS else {**about, "golden": ""}
-    return hashlib.sha256(json.dumps(its, sort_keys=True).encode()).hexdigest()[:12]
+        if told["ended"] != "more" or refused(stage, order, end - time.monotonic()):
+            break
+    if why_not and not stays:
+        line = {"name": stage.name, "value": why_not, "bound": "", "result": "SKIP"}
+        found["stages"][stage.name] = {
+            "key": key,
+            "seconds": 0.0,
+            "ended": NOT_BEGUN,
+            "lines": [line],
+        }
+    write(order.out, found)
 
 
 def refused(stage: Stage, order: Order, left_s: float) -> str | None:
@@ -105,17 +121,20 @@ def one(stage: Stage, order: Order, limit_s: float) -> Found:
     words = [sys.executable, "-m", "gpu_stages.child", json.dumps(told)]
     work.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    child = None
     with (work / f"{stage.name}.log").open("w+") as log:
-        child = subprocess.Popen(
-            words, cwd=ROOT, env=surroundings(order), stderr=log, start_new_session=True
-        )
         try:
+            with unbroken():  # none that nobody would end
+                child = subprocess.Popen(
+                    words, cwd=ROOT, env=surroundings(order), stderr=log, start_new_session=True
+                )
             status = child.wait(limit_s)
             ended = {0: "whole", MORE: "more"}.get(status, died(status, log))
         except subprocess.TimeoutExpired:
             ended = f"it did not end within {limit_s:.0f} s"
         finally:
-            end_group(child)
+            with unbroken():
+                end_group(child)
     lines = read(path)
     if ended not in ("whole", "more"):
         lines.append({"name": f"{stage.name} runs", "value": ended, "bound": "", "result": "FAIL"})
@@ -146,10 +165,15 @@ def died(status: int, log: Any) -> str:
     return f"{said[-1][:240]} ({how})" if said else how
 
 
-def end_group(child: subprocess.Popen[bytes]) -> None:
+def end_group(child: subprocess.Popen[bytes] | None) -> None:
     """End a stage and whatever it left running."""
+    if child is None:
+        return
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own
+        os.killpg(child.pid, signal.SIGTERM)  # it leads a group of its own
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(ENDING_S)
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
@@ -160,13 +184,17 @@ def card(order: Order) -> str:
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise SystemExit(f"torch cannot be used: {last}")
+        raise SystemExit(f"torch cannot be used by {sys.executable}: {last}")
     name, torch, cuda = done.stdout.strip().splitlines()[-1].split("|")
     if order.device == "cpu":
-        return f"CPU, a rehearsal at tiny sizes; torch {torch}"
+        return f"{REHEARSAL}; torch {torch}"
     if not name:
+        hides = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+        remedy = "install a build for this machine's driver"
+        if not hides or hides.startswith("-"):
+            remedy = f"CUDA_VISIBLE_DEVICES={hides} hides every card: unset it"
         raise SystemExit(
-            f"torch {torch} (CUDA {cuda}) sees no GPU; install a build for this machine's driver,"
+            f"torch {torch} (CUDA {cuda}) of {sys.executable} sees no GPU; {remedy},"
             " or rehearse with --device cpu"
         )
     return f"{name}; torch {torch}, CUDA {cuda}"
@@ -178,58 +206,3 @@ def code() -> str:
     for path in sorted({p for pattern in CODE for p in ROOT.glob(pattern)}):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def kept(path: Path) -> Found:
-    """What earlier runs found."""
-    try:
-        found = json.loads(path.read_text())
-        return found if isinstance(found["stages"], dict) else {"stages": {}}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {"stages": {}}
-
-
-def write(out: Path, found: Found) -> None:
-    """gpu.json and gpu.md, each whole or as it was."""
-    for name, text in (("gpu.json", json.dumps(found, indent=1) + "\n"), ("gpu.md", table(found))):
-        partial = out / f".{name}"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out / name)
-
-
-def table(found: Found) -> str:
-    """All lines as a Markdown table; findings of other code or another card are marked."""
-    rows = ["| stage | check | value | bound | |", "| --- | --- | --- | --- | --- |"]
-    for name, told in found["stages"].items():
-        old = "" if current(name, found) else " (of other code, or another card)"
-        for line in told["lines"]:
-            cells = [name + old, line["name"], line["value"], line["bound"], line["result"]]
-            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    times = ", ".join(f"{n} {told['seconds']:.0f} s" for n, told in found["stages"].items())
-    head = f"{found['about']['card']}; code {found['about']['code']}. {tally(found)}"
-    return "\n".join([head, "", f"Took: {times}.", "", *rows, ""])
-
-
-def tally(found: Found) -> str:
-    results = [line["result"] for line in lines_of(found)]
-    return ", ".join(f"{results.count(r)} {r}" for r in ("PASS", "FAIL", "INFO", "SKIP")) + "."
-
-
-def lines_of(found: Found) -> list[Line]:
-    """All lines of the present code and card."""
-    names = [name for name in found["stages"] if current(name, found)]
-    return [line for name in names for line in found["stages"][name]["lines"]]
-
-
-def current(stage: str, found: Found) -> bool:
-    """Whether a stage's findings are of the present code and card."""
-    return found["stages"][stage]["key"] == key_of(stage, found["about"])
-
-
-def conclusion(order: Order, found: Found) -> int:
-    """Say how it ended."""
-    failed = [line["name"] for line in lines_of(found) if line["result"] == "FAIL"]
-    print(f"{tally(found)} The table: {order.out / 'gpu.md'}")
-    if failed:
-        print(f"failed: {'; '.join(failed)}")
-    return 1 if failed else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -53,8 +54,12 @@ def card(case: Case, lines: Lines) -> None:
 
 def tools(lines: Lines) -> None:
     """Triton compiles a helper in C at its first use."""
-    found = next(filter(None, map(shutil.which, ("gcc", "cc", "clang"))), None)
-    lines.holds("C compiler", found is not None, found or "none", "found")
+    asked = os.environ.get("CC")  # as triton/runtime/build.py looks for it
+    found = next(filter(None, map(shutil.which, [asked] if asked else ["gcc", "clang"])), None)
+    none = f"none: there is no {asked}, which CC names" if asked else "neither gcc nor clang"
+    if not asked and shutil.which("cc"):
+        none += ", only cc: `export CC=cc`"
+    lines.holds("C compiler", found is not None, found or none, "found")
     header = Path(sysconfig.get_paths()["include"], "Python.h")
     lines.holds("Python.h", header.is_file(), str(header), "found")
 

@@ -32,6 +32,7 @@ def run(case: Case, lines: Lines) -> bool:
         lines.holds(f"{CONFIG} can be planned", done.returncode == 0, value, "status 0")
         return False
     words += ["--nolock", "--resources", "gpu=1"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("SIGTERM"))  # by way of `finally`
     child = subprocess.Popen(words, cwd=ROOT, stdout=sys.stderr, start_new_session=True)
     try:
         status = child.wait(max(1.0, case.left() - SAVING_S))
