@@ -20,7 +20,9 @@ from gpu_stages.runner import Order, carry_out
 
 
 def main() -> int:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--stage", nargs="+", action="extend", metavar="NAME", help="these only, in this order"
     )
