@@ -36,7 +36,7 @@ def _defined(dataset: str, config: Config) -> str:
 
 
 def fetch(words: Sequence[str]) -> None:
-    """Raw scans, where nodes of a cluster have no internet: `prdit fetch lidc`."""
+    """Raw scans, where nodes of a cluster have no internet: `python -m prdit fetch lidc`."""
     parser = argparse.ArgumentParser(
         "prdit fetch",
         allow_abbrev=False,
@@ -54,7 +54,7 @@ def fetch(words: Sequence[str]) -> None:
 
 
 def preprocess(words: Sequence[str]) -> None:
-    """Your own CT: `prdit preprocess SCAN OUT.nii.gz`."""
+    """Your own CT: `python -m prdit preprocess SCAN OUT.nii.gz`."""
     parser = argparse.ArgumentParser(
         "prdit preprocess",
         allow_abbrev=False,
@@ -71,7 +71,7 @@ def preprocess(words: Sequence[str]) -> None:
 
 
 def convert(words: Sequence[str]) -> None:
-    """Weights of the released code: `prdit convert CHECKPOINT OUT.safetensors --size 128`."""
+    """Weights of the released code: `python -m prdit convert CHECKPOINT OUT --size 128`."""
     parser = argparse.ArgumentParser(
         "prdit convert",
         allow_abbrev=False,
@@ -98,7 +98,7 @@ def convert(words: Sequence[str]) -> None:
 
 
 def describe(words: Sequence[str]) -> None:
-    """Parameters, operations and memory of a model: `prdit describe MODEL`."""
+    """Parameters, operations and memory of a model: `python -m prdit describe MODEL`."""
     parser = argparse.ArgumentParser(
         "prdit describe", description=describe.__doc__, allow_abbrev=False
     )
@@ -123,7 +123,7 @@ def describe(words: Sequence[str]) -> None:
 
 
 def doctor(words: Sequence[str]) -> None:
-    """Whether a site is ready for a run: `prdit doctor --profile slurm`."""
+    """Whether a site is ready for a run: `python -m prdit doctor --profile slurm`."""
     parser = argparse.ArgumentParser(
         "prdit doctor",
         allow_abbrev=False,
@@ -139,7 +139,7 @@ def doctor(words: Sequence[str]) -> None:
 
 
 def plan(words: Sequence[str]) -> None:
-    """What would run, why, and what it takes, before it runs: `prdit plan`."""
+    """What would run, why, and what it takes, before it runs: `python -m prdit plan`."""
     from prdit.plan import report
 
     parser = argparse.ArgumentParser("prdit plan", description=plan.__doc__, allow_abbrev=False)
