@@ -38,7 +38,9 @@ def minutes(text: str) -> float:
 
 
 def main() -> int:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser = ArgumentParser(
+        allow_abbrev=False, description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--stage", nargs="+", action="extend", metavar="NAME", help="these only, in this order"
     )

@@ -205,7 +205,7 @@ def truths(
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--mutations", type=int, default=48, help="drawn, besides the fixed ones")
     parser.add_argument("--truth", type=int, default=12, help="of them recomputed from scratch")
     parser.add_argument("--seed", type=int, default=0)

@@ -80,7 +80,7 @@ def measured(name: str, n: int, d: int, threads: int, repeats: int) -> dict[str,
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(allow_abbrev=False, description=__doc__)
     for name, default in (("volumes", 1000), ("features", 2048), ("threads", 2), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--json", type=Path)

@@ -119,7 +119,7 @@ def show(told: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--json", type=Path, help="file to write")
     for name, default in NUMBERS.items():
         parser.add_argument(f"--{name}", type=int, default=default)

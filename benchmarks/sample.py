@@ -159,7 +159,7 @@ def show(told: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--model", required=True, help="a model of the config")
     parser.add_argument("--config", type=Path, default=Path("config/paper.yaml"))
     parser.add_argument("--json", type=Path, help="file to write")

@@ -103,7 +103,7 @@ def smallest(strengths: tuple[float, ...], scores: list[float], floor: float) ->
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(allow_abbrev=False, description=__doc__)
     parser.add_argument("--volumes", type=int, default=120)
     parser.add_argument("--without-critic", action="store_true")
     asked = parser.parse_args()

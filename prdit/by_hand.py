@@ -36,9 +36,10 @@ def _defined(dataset: str, config: Config) -> str:
 
 
 def fetch(words: Sequence[str]) -> None:
-    """Raw scans, where nodes of a cluster have no internet: `prdit fetch lidc`."""
+    """Raw scans, where nodes of a cluster have no internet: `python -m prdit fetch lidc`."""
     parser = argparse.ArgumentParser(
         "prdit fetch",
+        allow_abbrev=False,
         description="Download a data set of the config shard by shard, as the workflow would. What"
         " is there and whole is kept; Snakemake finds it done.",
     )
@@ -53,9 +54,11 @@ def fetch(words: Sequence[str]) -> None:
 
 
 def preprocess(words: Sequence[str]) -> None:
-    """Your own CT: `prdit preprocess SCAN OUT.nii.gz`."""
+    """Your own CT: `python -m prdit preprocess SCAN OUT.nii.gz`."""
     parser = argparse.ArgumentParser(
-        "prdit preprocess", description="Resample one CT to a cube in HU; its facts go to a CSV."
+        "prdit preprocess",
+        allow_abbrev=False,
+        description="Resample one CT to a cube in HU; its facts go to a CSV.",
     )
     parser.add_argument("scan", type=Path, help="folder of one DICOM series, or an image file")
     parser.add_argument("out", type=Path, help="NIfTI to write, ending in .nii.gz or .nii")
@@ -68,9 +71,11 @@ def preprocess(words: Sequence[str]) -> None:
 
 
 def convert(words: Sequence[str]) -> None:
-    """Weights of the released code: `prdit convert CHECKPOINT OUT.safetensors --size 128`."""
+    """Weights of the released code: `python -m prdit convert CHECKPOINT OUT --size 128`."""
     parser = argparse.ArgumentParser(
-        "prdit convert", description="A checkpoint of the released code as a weights file."
+        "prdit convert",
+        allow_abbrev=False,
+        description="A checkpoint of the released code as a weights file.",
     )
     parser.add_argument("checkpoint", type=Path, help=".pt of the released code, or .safetensors")
     parser.add_argument("out", type=Path, help="weights file to write, .safetensors")
@@ -93,8 +98,10 @@ def convert(words: Sequence[str]) -> None:
 
 
 def describe(words: Sequence[str]) -> None:
-    """Parameters, operations and memory of a model: `prdit describe MODEL`."""
-    parser = argparse.ArgumentParser("prdit describe", description=describe.__doc__)
+    """Parameters, operations and memory of a model: `python -m prdit describe MODEL`."""
+    parser = argparse.ArgumentParser(
+        "prdit describe", description=describe.__doc__, allow_abbrev=False
+    )
     parser.add_argument("model", help="name of a model in the config")
     _configfile(parser)
     parser.add_argument("--size", type=int, default=128, help="edge of the volumes (128)")
@@ -116,9 +123,10 @@ def describe(words: Sequence[str]) -> None:
 
 
 def doctor(words: Sequence[str]) -> None:
-    """Whether a site is ready for a run: `prdit doctor --profile slurm`."""
+    """Whether a site is ready for a run: `python -m prdit doctor --profile slurm`."""
     parser = argparse.ArgumentParser(
         "prdit doctor",
+        allow_abbrev=False,
         description="Check this site before a first run: packages, GPU, SLURM, disk, network. One"
         " line per check; exit status 2 if there is a PROBLEM. Nothing is written or submitted.",
     )
@@ -131,10 +139,10 @@ def doctor(words: Sequence[str]) -> None:
 
 
 def plan(words: Sequence[str]) -> None:
-    """What would run, why, and what it takes, before it runs: `prdit plan`."""
+    """What would run, why, and what it takes, before it runs: `python -m prdit plan`."""
     from prdit.plan import report
 
-    parser = argparse.ArgumentParser("prdit plan", description=plan.__doc__)
+    parser = argparse.ArgumentParser("prdit plan", description=plan.__doc__, allow_abbrev=False)
     _configfile(parser)
     for option, default, text in (
         ("--share", report.SHARE, "share of an A100's peak that is reached"),
@@ -161,7 +169,7 @@ def schema(words: Sequence[str]) -> None:
     from prdit.config import Config
     from prdit.config.reference import markdown
 
-    parser = argparse.ArgumentParser("prdit schema", description=schema.__doc__)
+    parser = argparse.ArgumentParser("prdit schema", description=schema.__doc__, allow_abbrev=False)
     parser.add_argument("--markdown", action="store_true", help="docs/configuration.md")
     if parser.parse_args(words).markdown:
         print(markdown())

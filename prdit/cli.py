@@ -119,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "prdit",
         description=DESCRIPTION,
         epilog=manual(),
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"prdit {__version__}")
@@ -179,7 +180,9 @@ def step(name: str, words: Sequence[str]) -> None:
     """Call `run` of a step's module; --recipe is JSON, every other option a path or a number."""
     run = import_module(STEPS[name]).run
     types = get_type_hints(run)
-    parser = argparse.ArgumentParser(f"prdit {name}", description=inspect.getdoc(run))
+    parser = argparse.ArgumentParser(
+        f"prdit {name}", description=inspect.getdoc(run), allow_abbrev=False
+    )
     for parameter in inspect.signature(run).parameters.values():
         option = _option(types, parameter.name)
         if parameter.default is not parameter.empty:

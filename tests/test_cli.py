@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -234,6 +236,29 @@ def test_every_step_explains_itself(step: str, capsys: pytest.CaptureFixture[str
         main([step, "--help"])
     assert caught.value.code == 0
     assert "--" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", sorted([*STEPS, *BY_HAND]))
+def test_no_option_is_an_abbreviation(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--config torch_build=cu126`, which is Snakemake's, would be taken for `--configfile`."""
+    parse, seen = argparse.ArgumentParser.parse_args, []
+
+    def parse_args(parser: argparse.ArgumentParser, *words: Any) -> argparse.Namespace:
+        seen.append(parser)
+        return parse(parser, *words)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert [parser.allow_abbrev for parser in seen] == [False, False]
+
+
+@pytest.mark.parametrize("verb", ["doctor", "plan"])
+def test_an_option_of_snakemakes_is_refused(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--configfile", "config/paper.yaml", "--config", "torch_build=cu126"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --config torch_build=cu126" in capsys.readouterr().err
 
 
 def test_a_recipe_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

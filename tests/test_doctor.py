@@ -231,6 +231,21 @@ def test_the_configs_build_of_torch_is_compared_with_the_driver(place: Site) -> 
     assert place.line("the driver suits").startswith("ok ")
 
 
+def test_without_a_config_the_driver_is_not_judged(place: Site) -> None:
+    place.program("nvidia-smi", GPU)
+    place.config(CONFIG + "torch_build: cu128")
+    assert "torch_build" in place.problem()
+    assert place.line("was not looked at: which torch that is").startswith("note ")
+
+
+def test_a_missing_folder_does_not_hide_the_build_of_torch(place: Site) -> None:
+    place.program("nvidia-smi", GPU)
+    place.source("{kind: dicom, folder: nowhere}")
+    config = place.folder / "config.yaml"
+    config.write_text(f"{config.read_text()}torch_build: cu126\n")
+    assert place.line("the driver suits").startswith("ok ")
+
+
 def test_the_profile_wants_conda(place: Site) -> None:
     place.without("conda")
     assert "conda does not answer (there is no conda)" in place.problem()

@@ -30,12 +30,16 @@ class Machine:
         (self.folder / name).chmod(0o755)
 
     def driver(self, version: str) -> None:
-        self.program("nvidia-smi", f"echo 'NVIDIA A100, {version}'; echo 'NVIDIA A100, {version}'")
+        self.card("NVIDIA A100", "8.0", version, 2)
+
+    def card(self, name: str, capability: str, driver: str, count: int = 1) -> None:
+        row = f"echo '{name}, {driver}, {capability}'"
+        self.program("nvidia-smi", "; ".join([row] * count))
 
     def torch(self, torch: Torch) -> None:
         self.patch.setattr(gpu, "torch_here", lambda: torch)
 
-    def conda(self, build: str = "default") -> Line:
+    def conda(self, build: str | None = "default") -> Line:
         (line,) = gpu.look(conda=True, build=build)
         return line
 
@@ -108,7 +112,7 @@ def test_without_conda_the_torch_here_is_asked(machine: Machine) -> None:
     assert "built for CUDA 13.0, which needs driver 580.65.06 or newer" in said.sentence
     assert f"`pip install --extra-index-url {gpu.INDEX}/cu126 torch==2.13.0+cu126`" in said.sentence
     machine.driver("470.223.02")
-    assert machine.plain().sentence.endswith("ask for a newer driver")
+    assert machine.plain().sentence.endswith("ask for a newer driver, at least 525.60.13")
     machine.driver("580.65.06")
     assert "as https://pytorch.org tells" in machine.plain().sentence
 
@@ -127,7 +131,129 @@ def test_no_gpu_here(machine: Machine) -> None:
     assert "torch_build: cpu uses none" in machine.conda("cpu").sentence
     assert "torch 2.13.0+cpu is built without CUDA" in machine.plain().sentence
     machine.program("nvidia-smi", "echo 'could not communicate with the driver'; exit 9")
-    assert "no GPU here (could not communicate" in machine.conda().sentence
+    said = machine.conda()
+    assert said.verdict == "note"
+    assert "(nvidia-smi answers: could not communicate with the driver)" in said.sentence
+    machine.program("nvidia-smi", "echo 'Version mismatch'; echo 'NVML 580.65'; exit 18")
+    assert "(nvidia-smi answers: Version mismatch NVML 580.65)" in machine.plain().sentence
+    machine.program("nvidia-smi", "echo 'No devices were found'")
+    said = machine.conda()
+    assert said.verdict == "note"
+    assert "no GPU here (nvidia-smi answers: No devices were found)" in said.sentence
+
+
+CUT = "no build of torch 2.13.0 has code"
+ASK = "ask for a newer driver"
+PUT, DROP = "write `torch_build: cu126` into", "remove `torch_build: cu126` from"
+
+
+@pytest.mark.parametrize(
+    ("card", "capability", "driver", "build", "said"),
+    [
+        ("Tesla V100-SXM2-32GB", "7.0", "580.65.06", "default", PUT),
+        ("Tesla V100-SXM2-32GB", "7.0", "535.104.05", "default", PUT),
+        ("Tesla V100-SXM2-32GB", "7.0", "470.223.02", "default", f"525.60.13 or newer, and {PUT}"),
+        ("Tesla V100-SXM2-32GB", "7.0", "535.104.05", "cu126", "ok"),
+        ("Tesla P100-PCIE-16GB", "6.0", "580.65.06", "cu130", PUT),
+        ("Tesla K80", "3.7", "470.223.02", "cu126", CUT),
+        ("Tesla T4", "7.5", "580.65.06", "default", "ok"),
+        ("NVIDIA L40S", "8.9", "580.65.06", "default", "ok"),
+        ("NVIDIA L40S", "8.9", "535.104.05", "cu126", "ok"),
+        ("NVIDIA H200", "9.0", "535.104.05", "default", PUT),
+        ("NVIDIA B200", "10.0", "580.65.06", "default", "ok"),
+        ("NVIDIA B200", "10.0", "580.65.06", "cu126", DROP),
+        ("NVIDIA B200", "10.0", "570.86.15", "cu126", f"580.65.06 or newer, and {DROP}"),
+        ("NVIDIA B200", "10.0", "570.86.15", "default", ASK),
+        ("NVIDIA B300", "10.3", "580.65.06", "default", "ok"),
+        ("NVIDIA GeForce RTX 5090", "12.0", "580.65.06", "cu126", DROP),
+        ("NVIDIA GB10", "12.1", "580.65.06", "default", "ok"),
+        ("Tesla V100-SXM2-32GB", "[N/A]", "580.65.06", "default", "ok"),
+    ],
+)
+def test_the_torch_of_conda_environments_has_code_for_some_cards(
+    machine: Machine, card: str, capability: str, driver: str, build: str, said: str
+) -> None:
+    machine.card(card, capability, driver)
+    line = machine.conda(build)
+    assert line.verdict == ("ok" if said == "ok" else "PROBLEM")
+    assert said == "ok" or said in line.sentence
+
+
+def test_cards_are_named(machine: Machine) -> None:
+    machine.card("Tesla V100", "7.0", "580.65.06")
+    assert machine.conda().sentence == (
+        "nvidia-smi tells of Tesla V100, 580.65.06: the torch of conda environments, built for CUDA"
+        " 13.0, has no code for Tesla V100 (sm_70): write `torch_build: cu126` into the config"
+    )
+    machine.program("nvidia-smi", "echo 'V100, 580.65.06, 7.0'; echo 'B200, 580.65.06, 10.0'")
+    assert CUT in machine.conda().sentence
+
+
+def test_an_nvidia_smi_that_knows_no_capability(machine: Machine) -> None:
+    machine.program(
+        "nvidia-smi",
+        'case "$*" in *compute_cap*) echo \'Field "compute_cap" is not a valid field to query.\';'
+        " exit 2;; esac; echo 'Tesla V100, 470.42.01'",
+    )
+    said = machine.conda("cu126")
+    assert said.verdict == "PROBLEM"
+    assert "Tesla V100, 470.42.01: " in said.sentence
+
+
+@pytest.mark.parametrize("driver", ["[N/A]", "[Unknown Error]", ""])
+def test_a_driver_that_cannot_be_read(machine: Machine, driver: str) -> None:
+    machine.card("NVIDIA A100", "8.0", driver)
+    said = machine.conda()
+    assert said.verdict == "note"
+    assert "the driver's version cannot be read" in said.sentence
+    assert "cannot be read: install" in machine.plain().sentence  # that torch sees none is shown
+    machine.torch(Torch("2.13.0+cu130", "13.0", 1))
+    assert machine.conda().verdict == machine.plain().verdict == "ok"
+    machine.card("Tesla V100", "7.0", driver)
+    assert PUT in machine.conda().sentence
+
+
+def test_a_config_that_cannot_be_read(machine: Machine) -> None:
+    """Nothing is known of the jobs' torch then."""
+    machine.driver("535.104.05")
+    said = machine.conda(None)
+    assert said.verdict == "note"
+    assert "the config cannot be read" in said.sentence
+    assert "cu126" not in said.sentence
+
+
+def pip(build: str, version: str = "2.13.0") -> str:
+    return f"`pip install --extra-index-url {gpu.INDEX}/{build} torch=={version}+{build}`"
+
+
+def test_without_conda_a_torch_for_cpus_gets_the_command(machine: Machine) -> None:
+    machine.driver("535.104.05")
+    assert pip("cu126") in machine.plain().sentence
+    machine.torch(Torch("2.12.1+cpu", None, 0))
+    assert pip("cu126", "2.12.1") in machine.plain().sentence
+    machine.driver("580.65.06")
+    assert pip("cu130", "2.12.1") in machine.plain().sentence
+    machine.torch(Torch("", None, 0, "torch cannot be imported (no module)"))
+    assert pip("cu130") in machine.plain().sentence
+    machine.card("Tesla V100", "7.0", "580.65.06")
+    assert pip("cu126") in machine.plain().sentence
+    machine.card("NVIDIA B200", "10.0", "570.86.15")
+    assert machine.plain().sentence.endswith("ask for a newer driver, at least 580.65.06")
+
+
+def test_without_conda_torch_says_what_it_has_code_for(machine: Machine) -> None:
+    machine.card("Tesla V100", "7.0", "580.65.06")
+    machine.torch(Torch("2.13.0+cu130", "13.0", 1, code=("sm_75", "sm_80", "compute_120")))
+    said = machine.plain()
+    assert said.verdict == "PROBLEM"
+    assert "but torch sees them" in said.sentence
+    assert "has no code for Tesla V100 (sm_70)" in said.sentence
+    assert pip("cu126") in said.sentence
+    machine.torch(Torch("2.13.0a0+own", "13.0", 1, code=("sm_70",)))
+    assert machine.plain().verdict == "ok"
+    machine.card("NVIDIA of 2030", "13.0", "680.10.01")
+    machine.torch(Torch("2.13.0+cu130", "13.0", 1, code=("sm_120", "compute_120")))
+    assert machine.plain().verdict == "ok"
 
 
 def test_a_compiler_is_there(machine: Machine) -> None:

@@ -48,7 +48,7 @@ def look(configs: Sequence[Path], name: str | None) -> Iterator[Line]:
         yield ok(f"Snakemake's dry run lists {len(jobs):,} jobs")
     except UserError as error:
         yield problem(str(error))
-    yield from gpu.look(profile.conda, config.torch_build if config else "default")
+    yield from gpu.look(profile.conda, data.torch_build(configs, profile))
     if profile.slurm:
         yield from cluster.look(profile, jobs or [])
     elif not name:

@@ -41,6 +41,14 @@ def read(paths: Sequence[Path], profile: Profile) -> Config:
     return config
 
 
+def torch_build(paths: Sequence[Path], profile: Profile) -> str | None:
+    """What the config says of torch, though files that it names be missing; None if unreadable."""
+    try:
+        return load_file(*paths, **profile.config()).torch_build
+    except UserError:
+        return None
+
+
 def weights(config: Config) -> Iterator[Line]:
     """Whether weights that the config gives are those it means, and published ones can be had."""
     for name, model in config.models.items():
