@@ -149,7 +149,7 @@ def calls(device: torch.device, folder: Path) -> dict[str, Callable[[], Any]]:
         "product_rate": lambda: product_rate(device),
         "synchronise": lambda: rate.synchronise(device),
         "room": lambda: verdicts.room(device),
-        "seconds_of": lambda: seconds_of(lambda *_: torch.empty(0), 0, device),
+        "seconds_of": lambda: seconds_of.__wrapped__(lambda *_: torch.empty(0), 0, device),
         "that_counts": lambda: verdicts.that_counts(device).__enter__(),
         "too_large": lambda: verdicts.too_large(torch.OutOfMemoryError("3 GiB"), device),
     }
