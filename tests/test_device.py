@@ -23,7 +23,6 @@ from prdit.diffusion.noise import key_on
 from prdit.errors import UserError
 from prdit.generators.draw import Source
 from prdit.generators.precision import precision
-from prdit.generators.timing import seconds_of
 from prdit.machine import device as devices
 from prdit.machine import memory, rate
 from prdit.machine import too_large as verdicts
@@ -149,7 +148,6 @@ def calls(device: torch.device, folder: Path) -> dict[str, Callable[[], Any]]:
         "product_rate": lambda: product_rate(device),
         "synchronise": lambda: rate.synchronise(device),
         "room": lambda: verdicts.room(device),
-        "seconds_of": lambda: seconds_of.__wrapped__(lambda *_: torch.empty(0), 0, device),
         "that_counts": lambda: verdicts.that_counts(device).__enter__(),
         "too_large": lambda: verdicts.too_large(torch.OutOfMemoryError("3 GiB"), device),
     }
