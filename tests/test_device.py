@@ -99,6 +99,8 @@ def test_a_gpu_of_the_machine_that_cannot_be_used_is_told_but_for_one_that_is_hi
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     card = tmp_path / "nvidia0"
     monkeypatch.setattr(Path, "glob", lambda *_: iter([card]))
+    assert chosen_device() == torch.device("cpu")  # it may not be opened
+    card.touch()
     with pytest.raises(UserError, match=r"nvidia0, and torch .* none: .*PRDIT_CPU=1"):
         chosen_device()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

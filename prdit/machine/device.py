@@ -8,6 +8,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TextIO
@@ -37,14 +38,23 @@ def uses_gpu() -> bool:
         return False
     if torch.cuda.is_available():
         return True
-    driver = next(Path("/dev").glob("nvidia[0-9]*"), None)
-    if gpus or (driver and VISIBLE not in os.environ):
-        whose = f"this job was given GPUs ({VISIBLE}={given})" if gpus else f"there is {driver},"
+    card = None if VISIBLE in os.environ else card_of_the_machine()
+    if gpus or card:
+        whose = f"this job was given GPUs ({VISIBLE}={given})" if gpus else f"there is {card},"
         raise UserError(
-            f"{whose} and torch {torch.__version__} sees none:"
-            f" install a torch for this node's driver, or set {CPU}=1 to compute on the CPU"
+            f"{whose} and torch {torch.__version__} sees none: install a torch for this node's"
+            f" driver (`python -m prdit doctor` says which), or set {CPU}=1 to compute on the CPU"
         )
     return False
+
+
+def card_of_the_machine() -> Path | None:
+    """The first NVIDIA GPU that may be opened, which a scheduler forbids jobs without one."""
+    for path in sorted(Path("/dev").glob("nvidia[0-9]*")):
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR))
+            return path
+    return None
 
 
 def chosen_device() -> torch.device:
