@@ -22,7 +22,7 @@ def main() -> None:
     import torch
 
     from prdit.machine import compiled
-    from prdit.machine.device import chosen_device
+    from prdit.machine.device import uses_gpu
 
     from .case import Case, gave_up
     from .lines import Lines
@@ -32,7 +32,8 @@ def main() -> None:
         torch.set_num_threads(1)  # at tiny sizes, several wait for each other
         torch.compile = functools.partial(torch.compile, backend="eager")
     case = Case(
-        device=chosen_device(),
+        # Not reserved, or trainings that a stage starts would find it taken, and say so.
+        device=torch.device("cuda", 0) if uses_gpu() else torch.device("cpu"),
         out=Path(told["out"]),
         golden=Path(told["golden"]) if told["golden"] else None,
         deadline=began + SPARE * told["limit_s"],

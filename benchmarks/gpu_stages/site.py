@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from prdit.machine.device import device_name
+from prdit.machine.device import chosen_device, device_name
 from prdit.machine.rate import synchronise
 
 from .case import Case, product_rate
@@ -29,8 +29,9 @@ def run(case: Case, lines: Lines) -> None:
     lines.info("device", device_name(case.device))
     python, system = platform.python_version(), platform.platform()
     lines.info("software", f"Python {python}, torch {torch.__version__}, {system}")
-    numbered = case.device.index is not None or not case.cuda
-    lines.holds("the package chooses", numbered, str(case.device), "a GPU by its number")
+    chosen = chosen_device()
+    numbered = chosen.index is not None or not case.cuda
+    lines.holds("the package chooses", numbered, str(chosen), "a GPU by its number")
     if case.cuda:
         card(case, lines)
     tools(lines)
