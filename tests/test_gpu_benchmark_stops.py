@@ -26,8 +26,9 @@ def run(case, lines):
     time.sleep(600)
 """
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the tests may have been started without
 sys.path.insert(0, "benchmarks")
 import gpu
 from gpu_stages import Stage
