@@ -146,14 +146,6 @@ def sampler(case: Case, **told: Any) -> Sampler:
     return Sampler(**{"precision": "float32", "steps": case.pick(20, 6), **told})
 
 
-def gave_up() -> bool:
-    """Whether something could not be compiled, so that all else in this process is not, either.
-
-    The package then says so and goes on, eager; here no number would be what it seems.
-    """
-    return bool(torch._dynamo.eval_frame._stance.stance != "default")
-
-
 def product_rate(case: Case, dtype: torch.dtype, warm_s: float = 1.0) -> float:
     """FLOP per second of a product of square matrices of random numbers, once clocks have settled.
 

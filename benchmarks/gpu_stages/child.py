@@ -24,7 +24,7 @@ def main() -> None:
     from prdit.machine import compiled
     from prdit.machine.device import uses_gpu
 
-    from .case import Case, gave_up
+    from .case import Case
     from .lines import Lines
 
     if told["device"] == "cpu":  # Inductor's C++ takes half a minute a shape: trace, no more
@@ -40,7 +40,7 @@ def main() -> None:
     )
     lines = Lines(Path(told["lines"]))
     more = import_module(told["module"]).run(case, lines)
-    if gave_up():
+    if compiled.gave_up():
         lines.holds("compiled to the end", False, "something failed to compile", "compiled")
     sys.stdout.flush()
     os._exit(MORE if more else 0)  # not held up by what a stage left running

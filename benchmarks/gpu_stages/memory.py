@@ -21,7 +21,7 @@ from prdit.generators.draw import Source
 from prdit.machine import compiled
 from prdit.recipes import SampleRecipe
 
-from .case import Case, clean, entry_of, gave_up, generator_of, off, sampler, smooth
+from .case import Case, clean, entry_of, generator_of, off, sampler, smooth
 from .lines import Lines
 from .loops import Ours
 from .sample_speed import drawing, drawn_from
@@ -122,8 +122,8 @@ def while_compiling(case: Case, lines: Lines) -> None:
     lines.at_most("volumes at a time, if compiling lacks memory", loop.updates.micro_batch, 4)
     worst = max(abs(a - b) / b for a, b in zip(found, right, strict=True))
     lines.at_most("losses after that", worst, case.pick(1e-2, SAME_LOSS))
-    value = "eager" if gave_up() else "compiled"
-    lines.holds("and is compiled nevertheless", not gave_up(), value, "compiled")
+    value = "eager" if compiled.gave_up() else "compiled"
+    lines.holds("and is compiled nevertheless", not compiled.gave_up(), value, "compiled")
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from prdit.config import Training
 from prdit.diffusion.noise import key_on, normal, normal_at, uniform
 from prdit.diffusion.process import losses
 from prdit.generators.base import Generator
-from prdit.machine.compiled import compiled
+from prdit.machine.compiled import compiled, gave_up
 
 from . import golden, parity_sampler
-from .case import Case, clean, gave_up, generator_of, off, smooth
+from .case import Case, clean, generator_of, off, smooth
 from .lines import Lines
 from .loops import Ours
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from prdit.machine.compiled import gave_up
 from prdit.training.loop import Tally
 
-from .case import Case, clean, entry_of, gave_up, generator_of, sampler, smooth
+from .case import Case, clean, entry_of, generator_of, sampler, smooth
 from .kernels import classes, compiled_share, milliseconds
 from .lines import Lines
 from .loops import Ours
