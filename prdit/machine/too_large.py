@@ -75,8 +75,6 @@ def on_host(error: Exception) -> bool:
 
 def held_by_others(device: torch.device) -> float:
     """Bytes of a GPU's memory that other processes hold, if that is why this one lacks memory."""
-    if device.type != "cuda":
-        return 0.0
     free, total = torch.cuda.mem_get_info(device)
     if free >= room(device):
         return 0.0  # it is the limit of this process that was met
